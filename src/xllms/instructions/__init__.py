@@ -1,0 +1,1 @@
+"""Stage 1: instruction data in every language, from sources to four splits."""

@@ -1,0 +1,151 @@
+"""The recipe: one typed model per stage. It is the YAML, the command line's `--set`, and the Python API.
+
+A field's description is its documentation: `xllms recipe` prints them, and an error quotes them.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CldrKind = Literal["territory", "language", "currency", "month", "weekday", "date", "number", "list"]
+ALL_CLDR_KINDS: tuple[CldrKind, ...] = (
+    "territory", "language", "currency", "month", "weekday", "date", "number", "list",
+)  # fmt: skip
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModelSettings(Settings):
+    """Which model to start from and how to hold it."""
+
+    name: str = Field("gemma3-270m", description="`gemma3-270m` (from PyPI), a hub id, or a local folder")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the device multiplies it natively, else float32"
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batching: Literal["auto", "trie", "padded"] = Field(
+        "auto", description="auto: token tries, or padded batches where the architecture cannot take a tree mask"
+    )
+
+
+class CldrSource(Settings):
+    """Facts from Babel's CLDR: names, dates, numbers and lists, asked in English, answered in each language."""
+
+    type: Literal["cldr"] = "cldr"
+    kinds: tuple[CldrKind, ...] = ALL_CLDR_KINDS
+    train: int = Field(40, ge=1, description="facts per language to train on")
+    validation: int = Field(4, ge=0, description="facts per language to follow the loss on")
+    feedback: int = Field(8, ge=0, description="facts per language kept for cross-lingual feedback")
+    evaluation: int = Field(12, ge=0, description="held-out facts per language: never trained on in any language")
+
+
+class AlpacaSource(Settings):
+    """Your own data in Alpaca form: JSON or JSONL with `instruction`, `input`, `output`."""
+
+    type: Literal["alpaca"] = "alpaca"
+    path: Path
+    language: str = Field("English", description="language of the outputs")
+    instruction_language: str = Field("English", description="language of the instructions")
+    validation_share: float = Field(0.02, ge=0, lt=1)
+    feedback_share: float = Field(0.05, ge=0, lt=1)
+
+
+Source = Annotated[CldrSource | AlpacaSource, Field(discriminator="type")]
+
+
+class InstructionsSettings(Settings):
+    """Stage 1: instruction data in every language."""
+
+    sources: tuple[Source, ...] = Field((CldrSource(),), min_length=1)
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters."""
+
+    r: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1, description="above 0 a shared prefix has one mask for all who share it")
+    targets: Literal["attention", "all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="found for the architecture; or the ends of module names"
+    )
+
+
+class TrainingSettings(Settings):
+    """What supervised fine-tuning and preference training share."""
+
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
+    batch_size: int = Field(32, ge=1, description="examples (or pairs) in one forward pass")
+    gradient_accumulation: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = Field(10, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    max_length: int = Field(1024, ge=8, description="tokens of prompt and completion; longer records are dropped")
+    log_every: int = Field(10, ge=1)
+    save_every: int = Field(50, ge=1, description="optimiser steps between checkpoints")
+    validate_every: int | None = Field(None, ge=1, description="steps between validations; none: at the end only")
+
+
+class SftSettings(TrainingSettings):
+    """Stage 2: supervised fine-tuning on the completions."""
+
+    lora: LoraSettings = LoraSettings()
+
+
+class FeedbackSettings(Settings):
+    """Stage 3: answers of the tuned model, ranked, with a constructed wrong-language one."""
+
+    languages: tuple[str, ...] = Field(("thirty",), min_length=1)
+    prompts: int = Field(8, ge=1, description="prompts per language, from the feedback split")
+    samples: int = Field(4, ge=1, description="answers sampled per prompt")
+    temperature: float = Field(0.9, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(32, ge=1)
+
+
+class DpoSettings(TrainingSettings):
+    """Stage 4: direct preference optimisation (Rafailov et al. 2023), sigmoid loss."""
+
+    beta: float = Field(0.1, gt=0)
+    learning_rate: float = Field(2e-5, gt=0)
+    validation_share: float = Field(0.1, ge=0, lt=1)
+
+
+class EvaluationSettings(Settings):
+    """Stage 5: base, SFT and DPO model, every language."""
+
+    benchmarks: tuple[Literal["facts", "xcopa"], ...] = Field(("facts",), min_length=1)
+    data: Path | None = Field(None, description="folder with the files of benchmarks that ship none, such as xcopa/")
+    xcopa_split: Literal["validation", "test"] = "validation"
+    batch_languages: int = Field(8, ge=1, description="languages whose items are answered together: one unit of work")
+    max_new_tokens: int = Field(32, ge=1)
+    limit: int | None = Field(None, ge=1, description="items per language at most")
+
+    @model_validator(mode="after")
+    def _needs_data(self) -> "EvaluationSettings":
+        if "xcopa" in self.benchmarks and self.data is None:
+            raise ValueError("xcopa needs its files: set evaluation.data (or --data) to the folder that holds xcopa/")
+        return self
+
+
+class Recipe(Settings):
+    """A whole run: model, languages, and one group of settings per stage."""
+
+    output: Path = Field(Path("runs/default"), description="the run's folder")
+    seed: int = Field(0, ge=0)
+    languages: tuple[str, ...] = Field(("hundred",), min_length=1, description="groups, codes or names")
+    template: Literal["alpaca", "chat"] = Field("alpaca", description="one prompt template for every stage")
+    threads: int | None = Field(None, ge=1, description="CPU threads; none: what torch chooses")
+    model: ModelSettings = ModelSettings()
+    instructions: InstructionsSettings = InstructionsSettings()
+    sft: SftSettings = SftSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    dpo: DpoSettings = DpoSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()

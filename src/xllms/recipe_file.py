@@ -1,0 +1,166 @@
+"""From a YAML file and `--set` overrides to a Recipe; a bad key is answered with its file and line."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from xllms.errors import InputError
+from xllms.recipe import Recipe
+
+_SET = "--set"
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: YAML file.
+        overrides: `key=value` texts such as `sft.lora.r=16`; the value is YAML.
+
+    Raises:
+        InputError: an unknown key (with the nearest known one), a wrong type, a value out of range, broken YAML;
+            each names the file and line, or the `--set` that is to blame.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: recipe cannot be read: {error.strerror}; recipes are listed in recipes/") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a UTF-8 text file; a recipe is YAML") from None
+    node, value = _parse_yaml(text, str(path))
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}:1: a recipe is a YAML mapping such as `output: runs/mine`")
+    if node is not None:
+        _refuse_duplicates(node, path)
+    set_keys: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        _apply(value, override, set_keys)
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        raise InputError(_explain(error, node, path, set_keys)) from None
+
+
+def _parse_yaml(text: str, where: str) -> tuple[yaml.Node | None, Any]:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{where}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not valid YAML: {error}") from None
+
+
+def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
+    """YAML would take the last of two equal keys without a word."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, child in node.value:
+            if key.value in seen:
+                raise InputError(f"{path}:{key.start_mark.line + 1}: `{key.value}` stands twice; keep one")
+            seen.add(key.value)
+            _refuse_duplicates(child, path)
+
+
+def _apply(value: dict[str, Any], override: str, set_keys: dict[tuple[str, ...], str]) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{_SET} {override}: write KEY=VALUE, such as {_SET} sft.lora.r=16")
+    parts = tuple(key.split("."))
+    _, parsed = _parse_yaml(text, f"{_SET} {override}")
+    target: Any = value
+    for part in parts[:-1]:
+        child = _child(target, part)
+        if child is None and isinstance(target, dict):
+            child = target[part] = {}
+        if not isinstance(child, (dict, list)):
+            raise InputError(f"{_SET} {override}: `{part}` holds a single value, it has nothing below it")
+        target = child
+    last = parts[-1]
+    if isinstance(target, list):
+        if not last.isdigit() or int(last) >= len(target):
+            raise InputError(f"{_SET} {override}: {'.'.join(parts[:-1])} is a list of {len(target)}: use 0..{len(target) - 1}")
+        target[int(last)] = parsed
+    else:
+        target[last] = parsed
+    set_keys[parts] = override
+
+
+def _child(target: Any, part: str) -> Any:
+    if isinstance(target, list):
+        return target[int(part)] if part.isdigit() and int(part) < len(target) else None
+    return target.get(part)
+
+
+def _explain(
+    error: ValidationError, node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]
+) -> str:
+    first = error.errors()[0]
+    keys = tuple(str(part) for part in first["loc"])
+    if node is not None:
+        keys = tuple(_real_keys(keys))
+    where = _where(keys, node, path, set_keys)
+    name = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        known = _known_fields(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        return f"{where}: unknown key `{name}`; {hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = "" if first["type"] in ("missing", "value_error") else f" (got {first['input']!r})"
+    return f"{where}: {name + ': ' if name else ''}{message}{given}"
+
+
+def _real_keys(keys: tuple[str, ...]) -> Iterator[str]:
+    """Pydantic puts a union's tag (`cldr`) between the list index and the field: leave it out."""
+    for index, key in enumerate(keys):
+        if index and keys[index - 1].isdigit() and key in ("cldr", "alpaca"):
+            continue
+        yield key
+
+
+def _where(
+    keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]
+) -> str:
+    for length in range(len(keys), 0, -1):
+        if keys[:length] in set_keys:
+            return f"{_SET} {set_keys[keys[:length]]}"
+    line = 1
+    for key in keys:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            found = (node.value[int(key)], node.value[int(key)])
+        if found is None:
+            break
+        line = found[0].start_mark.line + 1
+        node = found[1]
+    return f"{path}:{line}"
+
+
+def _known_fields(keys: tuple[str, ...]) -> list[str]:
+    models: list[type[BaseModel]] = [Recipe]
+    for key in keys:
+        below = []
+        for model in models:
+            if key.isdigit():
+                below.append(model)
+            elif key in model.model_fields:
+                below += list(_models_in(model.model_fields[key].annotation))
+        models = below
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -1,0 +1,6 @@
+"""One static page per run, and the table that `xllms run` ends with."""
+
+from xllms.report.page import build
+from xllms.report.summary import summary_table
+
+__all__ = ["build", "summary_table"]

@@ -1,0 +1,139 @@
+"""The plain-text table that `xllms run` ends with: every model and metric, and the languages at both ends."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xllms.report.data import ABSENT, Benchmark, Comparison, Mean, Metric, model_label, read_scores
+from xllms.report.failures import Failure, ranked
+from xllms.report.script import describe
+
+EXTREMES = 5
+_HEADER = ("metric", "model", "mean", "95% interval", "democr.", "languages", "n")
+_PAIRED = ("paired", "models", "change", "95% interval", "p", "better", "equal", "worse", "")
+_LEFT_ALIGNED = 2
+
+
+def summary_table(run: Path) -> str:
+    """Before and after, as text of at most some 90 columns.
+
+    Raises:
+        InputError: the run has no scores; says which command makes them.
+    """
+    scores = read_scores(run)
+    return "\n".join(line for benchmark in scores.benchmarks for line in _benchmark(benchmark))
+
+
+def comparison_sentence(comparison: Comparison) -> str:
+    """One paired comparison in words, with its interval, its test and how many languages went which way."""
+    c = comparison
+    if c.difference is None:
+        return f"{c.metric.label}: {model_label(c.b)} and {model_label(c.a)} could not be compared."
+    show = c.metric.show_difference
+    unit = " points" if c.metric.scale == 1 else ""
+    return (
+        f"{c.metric.label}: {model_label(c.b)} against {model_label(c.a)} "
+        f"{show(c.difference)}{unit}, {verdict(c)} "
+        f"(95% interval {show(c.low)} to {show(c.high)}, {p_value(c.p)}); "
+        f"better in {c.wins}, equal in {c.ties}, worse in {c.losses} of {c.languages} languages."
+    )
+
+
+def verdict(comparison: Comparison) -> str:
+    """Better or worse only where the interval leaves no doubt about the direction."""
+    c = comparison
+    if c.difference is None or c.low is None or c.high is None or c.low <= 0 <= c.high:
+        return "no clear difference"
+    return "better" if c.metric.gain(0, c.difference) > 0 else "worse"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value as papers write it."""
+    if p is None:
+        return "p not computed"
+    return "p\u00a0<\u00a00.0001" if p < 0.0001 else f"p\u00a0=\u00a0{p:.4f}"
+
+
+def interval(metric: Metric, mean: Mean) -> str:
+    """The 95% interval of a mean."""
+    if mean.low is None or mean.high is None:
+        return ABSENT
+    return f"{metric.show(mean.low)} to {metric.show(mean.high)}"
+
+
+def decided_counts(mean: Mean) -> str:
+    """The counts behind an off-target rate; empty where there are none."""
+    names = (("decided", mean.decided), ("undecided", mean.undecided), ("empty", mean.empty))
+    return ", ".join(f"{count:,} {name}" for name, count in names if count is not None)
+
+
+def count(value: int | None) -> str:
+    """A count with its thousands marked."""
+    return ABSENT if value is None else f"{value:,}"
+
+
+def _benchmark(benchmark: Benchmark) -> list[str]:
+    rows = [
+        _row(metric, model, mean, first=model == benchmark.models[0])
+        for metric in benchmark.metrics
+        for model in benchmark.models
+        if (mean := benchmark.summary.get(model, {}).get(metric.key)) is not None
+    ]
+    paired = [_paired(comparison) for comparison in benchmark.comparisons]
+    return [
+        f"{benchmark.name}: {len(benchmark.languages)} languages, means over languages",
+        "",
+        *_aligned([_HEADER, *rows]),
+        "",
+        *([*_aligned([_PAIRED, *paired]), ""] if paired else []),
+        *_extremes(benchmark),
+        "",
+    ]
+
+
+def _row(metric: Metric, model: str, mean: Mean, *, first: bool) -> tuple[str, ...]:
+    democratization = ABSENT if mean.democratization is None else f"{mean.democratization:.2f}"
+    numbers = (metric.show(mean.mean), interval(metric, mean), democratization)
+    n = decided_counts(mean) if mean.decided is not None else count(mean.n)
+    return (metric.heading if first else "", model, *numbers, count(mean.n_languages), n)
+
+
+def _paired(c: Comparison) -> tuple[str, ...]:
+    show = c.metric.show_difference
+    bounds = f"{show(c.low)} to {show(c.high)}"
+    counts = (str(c.wins), str(c.ties), str(c.losses))
+    p = p_value(c.p).replace("\u00a0", " ").removeprefix("p ").removeprefix("= ")
+    return (c.metric.heading, f"{c.a} → {c.b}", show(c.difference), bounds, p, *counts, verdict(c))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    last = len(rows[0]) - 1
+    widths = [max(len(row[i]) for row in rows) for i in range(last)]
+    lines = []
+    for row in rows:
+        cells = [
+            row[i].ljust(widths[i]) if i < _LEFT_ALIGNED else row[i].rjust(widths[i]) for i in range(last)
+        ]
+        lines.append("  " + "  ".join([*cells, row[last]]).rstrip())
+    return lines
+
+
+def _extremes(benchmark: Benchmark) -> list[str]:
+    languages = ranked(benchmark)
+    if not languages:
+        return [f"  {benchmark.models[-1]} was scored in no language"]
+    first, last = benchmark.models[0], benchmark.models[-1]
+    against = f" (in brackets: {first})" if first != last else ""
+    head = f"  {benchmark.primary.heading} of {last} by language{against}"
+    if len(languages) <= 2 * EXTREMES:
+        return [head, f"    all    {_listed(benchmark, languages)}"]
+    best, worst = languages[:EXTREMES], languages[-EXTREMES:][::-1]
+    return [head, f"    best   {_listed(benchmark, best)}", f"    worst  {_listed(benchmark, worst)}"]
+
+
+def _listed(benchmark: Benchmark, languages: Sequence[Failure]) -> str:
+    metric = benchmark.primary
+    before = len(benchmark.models) > 1
+    return ", ".join(
+        f"{describe(f.code).name} {metric.show(f.after)}" + (f" ({metric.show(f.before)})" if before else "")
+        for f in languages
+    )

@@ -1,0 +1,34 @@
+"""The four splits of the instruction data, and how later stages read them."""
+
+from pathlib import Path
+
+from xllms.errors import InputError
+from xllms.manifest import read_manifest
+from xllms.records import Instruction, read_jsonl
+
+SPLITS = ("train", "validation", "feedback", "evaluation")
+
+
+def read_split(folder: Path, split: str) -> dict[str, list[Instruction]]:
+    """The records of one split of a finished instructions stage.
+
+    Args:
+        folder: the stage's folder, such as runs/quickstart/instructions.
+        split: one of `SPLITS`.
+
+    Returns:
+        FLORES code -> records, in the order of the codes; a language without records here is left out.
+
+    Raises:
+        InputError: an unknown split, a stage that is not finished, or a split that holds nothing.
+    """
+    if split not in SPLITS:
+        raise InputError(f"unknown split `{split}`; there are {', '.join(SPLITS)}")
+    read_manifest(folder)
+    paths = sorted((folder / split).glob("*.jsonl"))
+    if not paths:
+        raise InputError(
+            f"{folder / split}: no language has records in this split; raise `{split}` of a source in "
+            "`instructions.sources` and run the stage again with `--overwrite`"
+        )
+    return {path.stem: list(read_jsonl(path, Instruction)) for path in paths}

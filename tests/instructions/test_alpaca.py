@@ -1,0 +1,99 @@
+"""Alpaca files as people have them, whole and broken."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xllms.errors import InputError
+from xllms.instructions.alpaca import DUPLICATE, alpaca_records
+from xllms.recipe import AlpacaSource
+
+DEMO = Path(__file__).parents[3] / "shared/data/llamafactory_demo"
+
+
+def _row(number: int = 0, **more: str) -> dict[str, str]:
+    return {"instruction": f"Say {number}.", "input": "", "output": f"{number}", **more}
+
+
+def _read(path: Path, text: str, **settings: object) -> list[str]:
+    path.write_text(text, encoding="utf-8")
+    records, _ = alpaca_records(AlpacaSource.model_validate({"path": path, **settings}), 0)
+    return [record.output for split in records.values() for record in split]
+
+
+@pytest.mark.skipif(not DEMO.exists(), reason="shared/data/llamafactory_demo is not there")
+@pytest.mark.parametrize(("name", "code"), [("en", "eng_Latn"), ("zh", "zho_Hans")])
+def test_real_data(name: str, code: str) -> None:
+    path = DEMO / f"alpaca_{name}_demo.json"
+    source = AlpacaSource(path=path, language=code, instruction_language=code)
+    records, rejected = alpaca_records(source, 0)
+    total = sum(map(len, records.values()))
+    assert total + len(rejected) == len(json.loads(path.read_text(encoding="utf-8")))
+    assert len(records["train"]) > 0.88 * total
+    assert len(records["validation"]) > 0 and len(records["feedback"]) > len(records["validation"])
+    assert {one.language for split in records.values() for one in split} == {code}
+    assert alpaca_records(source, 0)[0] == records
+    assert alpaca_records(source, 1)[0] != records
+
+
+def test_array_and_lines_give_the_same_records(tmp_path: Path) -> None:
+    rows = [_row(n, source="ignored") for n in range(40)]
+    array = _read(tmp_path / "a.json", json.dumps(rows, indent=2))
+    lines = _read(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert len(array) == 40
+    assert array == lines
+
+
+def test_input_may_be_absent_and_a_repeated_record_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    row = {"instruction": "Say a.", "output": "a"}
+    path.write_text(json.dumps([row, row]))
+    records, rejected = alpaca_records(AlpacaSource(path=path), 0)
+    assert sum(map(len, records.values())) == 1
+    assert [one.reason for one in rejected] == [DUPLICATE]
+
+
+def test_two_answers_to_one_prompt_stay_in_one_split(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([_row(n, output=answer) for n in range(100) for answer in "xy"]))
+    records, _ = alpaca_records(AlpacaSource(path=path, validation_share=0.3, feedback_share=0.3), 0)
+    prompts = [{one.instruction for one in split} for split in records.values()]
+    assert sum(map(len, prompts)) == len(set().union(*prompts)) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no records"),
+        ("[]", "holds no records"),
+        ("\n\n", "holds no records"),
+        (
+            '[{"instruction": "a",\n "output": "b"},\n {"instruction": "c"}]',
+            ":3: record 1: field `output` is missing",
+        ),
+        ('[{"instruction": "a", "output": " "}]', ":1: record 0: field `output` is empty"),
+        ('[{"instruction": "a", "output": 3}]', "field `output` is not a text but 3"),
+        ('[{"instruction": "a", "output": "b"},\n{"instruction": "a", "outp', "cut off"),
+        ('[{"instruction": "a", "output": "b"}\n', ":2: not JSON"),
+        ('[{"instruction": "a", "output": "b"},', "cut off"),
+        ('["a"]', "record 0: not an object"),
+        ('{"instruction": "a", "output": "b"}\n[1]\n', ":2: not an object"),
+        ('{"instruction": "a", "output": "b"}\n{"instruction": "a", "outp', ":2: not JSON"),
+        ('{"instruction": "a", "output": "b"}\n{"output": "b"}\n', ":2: field `instruction` is missing"),
+    ],
+)
+def test_bad_files_name_the_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.json"
+    with pytest.raises(InputError) as caught:
+        _read(path, text)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        alpaca_records(AlpacaSource(path=tmp_path / "none.json"), 0)
+    (tmp_path / "latin.json").write_bytes('[{"instruction": "é"}]'.encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        alpaca_records(AlpacaSource(path=tmp_path / "latin.json"), 0)

@@ -1,0 +1,133 @@
+"""The instructions stage: whole, killed, resumed, refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xllms.errors import InputError
+from xllms.instructions import stage
+from xllms.languages import Language, get
+from xllms.manifest import MANIFEST, read_manifest
+from xllms.recipe import AlpacaSource, CldrSource, InstructionsSettings
+from xllms.splits import SPLITS, read_split
+
+LANGUAGES = [get(code) for code in ("swh_Latn", "deu_Latn", "arb_Arab", "umb_Latn", "eng_Latn")]
+SETTINGS = InstructionsSettings(sources=(CldrSource(),))
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """All files but the manifest, which holds the seconds."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "instructions"
+    stage.run(SETTINGS, LANGUAGES, 3, folder)
+    return folder
+
+
+def test_manifest_counts_what_came_out_and_what_was_dropped(whole: Path) -> None:
+    counts = read_manifest(whole)["counts"]
+    assert counts["splits"] == {"train": 160, "validation": 16, "feedback": 32, "evaluation": 48}
+    assert counts["without_records"] == ["umb_Latn"]
+    assert counts["short"]["umb_Latn"]["train"] == [0, 40]
+    assert counts["languages"]["swh_Latn"]["dropped"]["the locale has no own entry"] > 0
+    assert sum(counts["kinds"].values()) == sum(counts["splits"].values())
+
+
+def test_later_stages_read_what_was_written(whole: Path) -> None:
+    for split in SPLITS:
+        records = read_split(whole, split)
+        assert sorted(records) == ["arb_Arab", "deu_Latn", "eng_Latn", "swh_Latn"]
+        assert all(record.language == code for code, one in records.items() for record in one)
+
+
+def test_readers_say_what_is_missing(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not finished"):
+        read_split(tmp_path / "instructions", "train")
+    with pytest.raises(InputError, match="unknown split"):
+        read_split(whole, "test")
+    settings = InstructionsSettings(sources=(CldrSource(train=2, feedback=0),))
+    stage.run(settings, [get("swh_Latn")], 0, tmp_path / "instructions")
+    with pytest.raises(InputError, match="raise `feedback`"):
+        read_split(tmp_path / "instructions", "feedback")
+
+
+@pytest.mark.parametrize("writes", [0, 1, 3, 7, 12, 20])
+def test_killed_anywhere_and_run_again_gives_the_same_bytes(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    folder, left, real = tmp_path / "instructions", writes, stage.write_atomic
+
+    def dies(path: Path, content: str | bytes) -> None:
+        nonlocal left
+        if left == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / f".part-1-{path.name}").write_text("half")
+            raise KeyboardInterrupt
+        left -= 1
+        real(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "write_atomic", dies)
+        stage.run(SETTINGS, LANGUAGES, 3, folder)
+    assert not (folder / MANIFEST).exists()
+    stage.run(SETTINGS, LANGUAGES, 3, folder)
+    assert _files(folder) == _files(whole)
+    before, after = read_manifest(whole), read_manifest(folder)
+    assert (before["counts"], before["files"]) == (after["counts"], after["files"])
+
+
+def test_finished_work_is_not_done_again(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(stage, "_draw", refuse)
+    stage.run(SETTINGS, LANGUAGES, 3, whole)
+
+
+def test_other_settings_are_refused(whole: Path) -> None:
+    with pytest.raises(InputError, match="seed: 3 then, 4 now"):
+        stage.run(SETTINGS, LANGUAGES, 4, whole)
+
+
+def test_order_of_languages_does_not_matter(whole: Path, tmp_path: Path) -> None:
+    stage.run(SETTINGS, LANGUAGES[::-1], 3, tmp_path / "instructions")
+    assert _files(tmp_path / "instructions") == _files(whole)
+
+
+def test_alpaca_beside_cldr(tmp_path: Path) -> None:
+    data, folder = tmp_path / "mine.json", tmp_path / "instructions"
+    data.write_text(
+        json.dumps([{"instruction": f"Say {n}", "input": "", "output": f"{n}"} for n in range(90)])
+    )
+    settings = InstructionsSettings(sources=(CldrSource(train=10), AlpacaSource(path=data)))
+    stage.run(settings, [get("swh_Latn")], 0, folder)
+    train = read_split(folder, "train")
+    assert {one.source for one in train["swh_Latn"]} == {"cldr"}
+    assert {one.source for one in train["eng_Latn"]} == {"alpaca"}
+    assert "eng_Latn" not in read_split(folder, "evaluation")
+    data.write_text(json.dumps([{"instruction": "Say a", "input": "", "output": "a"}]))
+    with pytest.raises(InputError, match="gave other data"):
+        stage.run(settings, [get("swh_Latn")], 0, folder)
+
+
+def test_a_bad_file_leaves_no_folder(tmp_path: Path) -> None:
+    settings = InstructionsSettings(sources=(AlpacaSource(path=tmp_path / "none.json"),))
+    with pytest.raises(InputError, match="cannot be read"):
+        stage.run(settings, LANGUAGES, 0, tmp_path / "instructions")
+    assert not (tmp_path / "instructions").exists()
+
+
+def test_no_language_with_data_is_an_error(tmp_path: Path) -> None:
+    languages: list[Language] = [get("umb_Latn")]
+    with pytest.raises(InputError, match="CLDR has none of these languages"):
+        stage.run(SETTINGS, languages, 0, tmp_path / "instructions")

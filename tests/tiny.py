@@ -1,0 +1,70 @@
+"""Tiny random models of the architectures that xllms supports, made on the spot."""
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+VOCABULARY = 131
+WINDOW = 5
+_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+
+def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
+    """A random model in float32 with weights large enough that every token matters."""
+    torch.manual_seed(seed)
+    model: PreTrainedModel
+    if architecture == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**_SIZES, tie_word_embeddings=False))
+    elif architecture == "qwen":
+        model = Qwen3ForCausalLM(Qwen3Config(**_SIZES, tie_word_embeddings=True))
+    elif architecture == "gemma3":
+        layers = ["sliding_attention", "full_attention", "sliding_attention"]
+        model = Gemma3ForCausalLM(Gemma3TextConfig(**_SIZES, sliding_window=WINDOW, layer_types=layers))
+    elif architecture == "gemma2":
+        model = Gemma2ForCausalLM(Gemma2Config(**_SIZES, sliding_window=WINDOW))
+    elif architecture == "bloom":
+        config = BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
+        model = BloomForCausalLM(config)
+    else:
+        raise ValueError(architecture)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.15)
+    return model.eval()
+
+
+def with_lora(model: PreTrainedModel) -> nn.Module:
+    """LoRA on every linear layer of the decoder, with B not zero, so that every gradient is alive."""
+    peft_model = get_peft_model(model, LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in peft_model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(0, 0.1)
+    return peft_model.eval()

@@ -61,7 +61,9 @@ def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
 
 def with_lora(model: PreTrainedModel) -> nn.Module:
     """LoRA on every linear layer of the decoder, with B not zero, so that every gradient is alive."""
-    peft_model = get_peft_model(model, LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    peft_model = get_peft_model(
+        model, LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in peft_model.named_parameters():

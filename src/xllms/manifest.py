@@ -78,7 +78,13 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}; remove the file to have it made again") from None
+        raise InputError(
+            f"{path}:{error.lineno}: not JSON: {error.msg}; remove the file to have it made again"
+        ) from None
+
+
+class ChangedSettings(InputError):
+    """A stage's folder was begun with other settings or inputs than it is asked for now."""
 
 
 class StageFolder:
@@ -107,7 +113,7 @@ class StageFolder:
         """Refuse to mix files that were made with different settings.
 
         Raises:
-            InputError: the folder was begun with other settings or inputs; names them and the way out.
+            ChangedSettings: the folder was begun with other settings or inputs; names them and the way out.
         """
         if not (self.path / STARTED).exists():
             return
@@ -115,7 +121,7 @@ class StageFolder:
         if before == json.loads(json.dumps(self.made_with)):
             return
         changed = _changed_keys(before, self.made_with)
-        raise InputError(
+        raise ChangedSettings(
             f"{self.path}: was made with other settings ({'; '.join(changed[:3])}). Add `--overwrite` to make this "
             "stage and those after it again, or write elsewhere with `--set output=FOLDER`"
         )
@@ -165,7 +171,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.exists():
-        raise InputError(f"{folder}: stage '{folder.name}' is not finished; run `xllms {folder.name} RECIPE` first")
+        command = {"evaluation": "evaluate"}.get(folder.name, folder.name)
+        raise InputError(f"{folder}: stage '{folder.name}' is not finished; run `xllms {command} RECIPE` first")
     value = read_json(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a manifest; remove the folder to have the stage run again")

@@ -17,7 +17,13 @@ class Progress:
     """
 
     def __init__(
-        self, stage: str, total: int = 0, unit: str = "units", *, every: float = 20.0, stream: TextIO | None = None
+        self,
+        stage: str,
+        total: int = 0,
+        unit: str = "units",
+        *,
+        every: float = 20.0,
+        stream: TextIO | None = None,
     ) -> None:
         self.stage, self.total, self.unit = stage, total, unit
         self.done = 0
@@ -40,6 +46,11 @@ class Progress:
     def resume_at(self, done: int) -> None:
         """Units that an earlier process finished: counted as done, left out of the rate."""
         self.done = self.started_at = done
+
+    def skip(self, count: int) -> None:
+        """Units found finished on the way."""
+        self.done += count
+        self.started_at += count
 
     def advance(self, count: int = 1, label: str = "") -> None:
         """Count finished units; `label` says what is at hand, such as a language."""

@@ -29,7 +29,8 @@ class ModelSettings(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batching: Literal["auto", "trie", "padded"] = Field(
-        "auto", description="auto: token tries, or padded batches where the architecture cannot take a tree mask"
+        "auto",
+        description="auto: token tries, or padded batches where the architecture cannot take a tree mask",
     )
 
 
@@ -121,6 +122,7 @@ class DpoSettings(TrainingSettings):
 class EvaluationSettings(Settings):
     """Stage 5: base, SFT and DPO model, every language."""
 
+    languages: tuple[str, ...] = Field(("hundred",), min_length=1, description="groups, codes or names")
     benchmarks: tuple[Literal["facts", "xcopa"], ...] = Field(("facts",), min_length=1)
     data: Path | None = Field(None, description="folder with the files of benchmarks that ship none, such as xcopa/")
     xcopa_split: Literal["validation", "test"] = "validation"

@@ -85,7 +85,9 @@ def _apply(value: dict[str, Any], override: str, set_keys: dict[tuple[str, ...],
     last = parts[-1]
     if isinstance(target, list):
         if not last.isdigit() or int(last) >= len(target):
-            raise InputError(f"{_SET} {override}: {'.'.join(parts[:-1])} is a list of {len(target)}: use 0..{len(target) - 1}")
+            raise InputError(
+                f"{_SET} {override}: {'.'.join(parts[:-1])} is a list of {len(target)}: use 0..{len(target) - 1}"
+            )
         target[int(last)] = parsed
     else:
         target[last] = parsed
@@ -98,9 +100,7 @@ def _child(target: Any, part: str) -> Any:
     return target.get(part)
 
 
-def _explain(
-    error: ValidationError, node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]
-) -> str:
+def _explain(error: ValidationError, node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]) -> str:
     first = error.errors()[0]
     keys = tuple(str(part) for part in first["loc"])
     if node is not None:
@@ -126,9 +126,7 @@ def _real_keys(keys: tuple[str, ...]) -> Iterator[str]:
         yield key
 
 
-def _where(
-    keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]
-) -> str:
+def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]) -> str:
     for length in range(len(keys), 0, -1):
         if keys[:length] in set_keys:
             return f"{_SET} {set_keys[keys[:length]]}"
@@ -164,3 +162,26 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in get_args(annotation):
         yield from _models_in(part)
+
+
+def describe(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    """One line per key of a recipe: name, default, meaning."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        default = field.get_default(call_default_factory=True)
+        inner = list(_models_in(field.annotation))
+        if isinstance(default, BaseModel):
+            yield from describe(type(default), f"{key}.")
+        elif name == "sources":
+            for number, source in enumerate(inner):
+                kind = source.model_fields["type"].default
+                yield from describe(source, f"{key}[{number}].".replace(str(number), kind))
+        else:
+            shown = "(required)" if field.is_required() else _plain(default)
+            yield f"{key} = {shown}" + (f"   # {field.description}" if field.description else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return "null" if value is None else str(value)

@@ -9,12 +9,13 @@ from xllms.records import Instruction, read_jsonl
 SPLITS = ("train", "validation", "feedback", "evaluation")
 
 
-def read_split(folder: Path, split: str) -> dict[str, list[Instruction]]:
+def read_split(folder: Path, split: str, *, required: bool = True) -> dict[str, list[Instruction]]:
     """The records of one split of a finished instructions stage.
 
     Args:
         folder: the stage's folder, such as runs/quickstart/instructions.
         split: one of `SPLITS`.
+        required: whether a split that holds nothing is an error.
 
     Returns:
         FLORES code -> records, in the order of the codes; a language without records here is left out.
@@ -26,7 +27,7 @@ def read_split(folder: Path, split: str) -> dict[str, list[Instruction]]:
         raise InputError(f"unknown split `{split}`; there are {', '.join(SPLITS)}")
     read_manifest(folder)
     paths = sorted((folder / split).glob("*.jsonl"))
-    if not paths:
+    if not paths and required:
         raise InputError(
             f"{folder / split}: no language has records in this split; raise `{split}` of a source in "
             "`instructions.sources` and run the stage again with `--overwrite`"

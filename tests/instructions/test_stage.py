@@ -84,9 +84,7 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     assert (before["counts"], before["files"]) == (after["counts"], after["files"])
 
 
-def test_finished_work_is_not_done_again(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_work_is_not_done_again(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("drawn again")
 
@@ -106,9 +104,7 @@ def test_order_of_languages_does_not_matter(whole: Path, tmp_path: Path) -> None
 
 def test_alpaca_beside_cldr(tmp_path: Path) -> None:
     data, folder = tmp_path / "mine.json", tmp_path / "instructions"
-    data.write_text(
-        json.dumps([{"instruction": f"Say {n}", "input": "", "output": f"{n}"} for n in range(90)])
-    )
+    data.write_text(json.dumps([{"instruction": f"Say {n}", "input": "", "output": f"{n}"} for n in range(90)]))
     settings = InstructionsSettings(sources=(CldrSource(train=10), AlpacaSource(path=data)))
     stage.run(settings, [get("swh_Latn")], 0, folder)
     train = read_split(folder, "train")

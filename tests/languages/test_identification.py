@@ -120,9 +120,7 @@ def test_english_lists_and_dates_are_caught_for_latin_languages(with_cldr: list[
 
 def test_flores_sentences_are_hardly_ever_called_wrong(flores: dict[str, list[str]]) -> None:
     verdicts = Counter(
-        identify(text, language).status
-        for language in group("hundred")
-        for text in flores[language.code][100:106]
+        identify(text, language).status for language in group("hundred") for text in flores[language.code][100:106]
     )
     assert verdicts.total() == 606
     assert verdicts["wrong"] < 0.01 * (verdicts["right"] + verdicts["wrong"])

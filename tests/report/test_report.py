@@ -73,9 +73,7 @@ LANGUAGES = {
 }
 
 
-def mean(
-    value: float | None, low: float, high: float, democratization: float | None, **more: int
-) -> dict[str, Any]:
+def mean(value: float | None, low: float, high: float, democratization: float | None, **more: int) -> dict[str, Any]:
     numbers = {"mean": value, "low": low, "high": high, "democratization": democratization}
     return {**numbers, "n_languages": 4, "n": 1248, **more}
 
@@ -152,13 +150,9 @@ def run(scores_only: Path) -> Path:
                 prediction(model, "arb_Arab", 1, "Germany", ARABIC, **wrong),
             ],
         )
-        hostile = [
-            prediction(model, "swh_Latn", n, HOSTILE + RIGHT_TO_LEFT_OVERRIDE, "Ujerumani") for n in range(9)
-        ]
+        hostile = [prediction(model, "swh_Latn", n, HOSTILE + RIGHT_TO_LEFT_OVERRIDE, "Ujerumani") for n in range(9)]
         write_lines(predictions / model / "swh_Latn.jsonl", hostile)
-        write_lines(
-            predictions / model / "heb_Hebr.jsonl", [prediction(model, "heb_Hebr", 0, "\ud800\x00", HEBREW)]
-        )
+        write_lines(predictions / model / "heb_Hebr.jsonl", [prediction(model, "heb_Hebr", 0, "\ud800\x00", HEBREW)])
     pair = {
         "id": "p0", "instruction": "Name Germany.", "language": "urd_Arab",
         "chosen": URDU, "rejected": "Germany",
@@ -170,9 +164,7 @@ def run(scores_only: Path) -> Path:
             {"step": n, "split": "train", "loss": 3.0 / n, "margin": n / 7, "accuracy": 0.5, "languages": {}}
             for n in (1, 2, 3)
         ]
-        rows.append(
-            {"step": 3, "split": "validation", "loss": 1.5, "languages": {"swh_Latn": {"loss": 1.25, "n": 4}}}
-        )
+        rows.append({"step": 3, "split": "validation", "loss": 1.5, "languages": {"swh_Latn": {"loss": 1.25, "n": 4}}})
         rows.append({"step": 4, "split": "train", "loss": float("nan"), "languages": {}})
         write_lines(folder / stage / "metrics.jsonl", rows)
     manifest = {
@@ -237,9 +229,7 @@ def test_text_has_its_language_and_direction(run: Path) -> None:
     assert ("en", "ltr", "Germany") in texts, "a wrong-language answer is marked as the language it is in"
     assert ("", "ltr", "Germany") in texts, "a rejected answer in some other language claims none"
     assert ("sw", "ltr", "Ujerumani") in texts
-    [(attributes, _)] = [(a, t) for a, t in page.find("bdi", lang="he") if t == describe("heb_Hebr").autonym][
-        :1
-    ]
+    [(attributes, _)] = [(a, t) for a, t in page.find("bdi", lang="he") if t == describe("heb_Hebr").autonym][:1]
     assert attributes["dir"] == "rtl"
     assert any("in English" in text for _, text in page.find("span", class_="tag wrong"))
 
@@ -336,9 +326,7 @@ def test_samples_are_few_and_pairs_have_reasons(run: Path) -> None:
 def test_curves_and_stages_are_shown(run: Path) -> None:
     _, page = page_of(run)
     labels = [str(a["aria-label"]) for a, _ in page.find("svg")]
-    assert any(
-        label.startswith("SFT: loss. train: 3 at first, 1 at last; validation: 1.5") for label in labels
-    )
+    assert any(label.startswith("SFT: loss. train: 3 at first, 1 at last; validation: 1.5") for label in labels)
     assert {"DPO: margin", "DPO: accuracy"} <= {label.partition(".")[0] for label in labels}
     assert "nan" not in " ".join(str(a.get("points")) for a, _ in page.find("polyline"))
     making = "".join(text for _, text in page.find("section", id="making"))
@@ -366,7 +354,7 @@ def test_what_is_absent_is_said_to_be_absent(scores_only: Path) -> None:
 
 @pytest.mark.parametrize("function", [build, summary_table])
 def test_without_scores_the_error_says_what_to_run(function: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"scores\.json.*run `xllms evaluation RECIPE` first"):
+    with pytest.raises(InputError, match=r"scores\.json.*run `xllms evaluate RECIPE` first"):
         function(tmp_path)
     assert not (tmp_path / "report").exists()
 
@@ -417,9 +405,7 @@ def test_best_and_worst_five_of_many_languages(scores_only: Path) -> None:
     languages.update({code: {m: cell(60.0 + n, 0, 0.0) for m in MODELS} for n, code in enumerate(codes)})
     (scores_only / "evaluation" / "scores.json").write_text(json.dumps(value))
     best, worst = [
-        line.strip()
-        for line in summary_table(scores_only).splitlines()
-        if " best " in line or " worst " in line
+        line.strip() for line in summary_table(scores_only).splitlines() if " best " in line or " worst " in line
     ]
     assert best.startswith("best   Estonian 68.0 (68.0), Finnish 67.0") and best.count("(") == 5
     assert worst.startswith("worst  zzz_Arab 3.3 (1.1), Hebrew 31.1") and worst.count("(") == 5

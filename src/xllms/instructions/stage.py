@@ -47,9 +47,7 @@ def run(settings: InstructionsSettings, languages: Sequence[Language], seed: int
     # Read before anything is written: a bad file should leave no half-made folder behind.
     files = [alpaca_records(source, seed) for source in settings.sources if isinstance(source, AlpacaSource)]
     if not files and not any(has_locale(language.cldr) for language in units):
-        raise InputError(
-            f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them"
-        )
+        raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
     stage.begin()
     waiting = [language for language in units if not (folder / REJECTED / f"{language.code}.jsonl").exists()]
     with Progress("instructions", len(units), "languages") as progress:
@@ -81,9 +79,7 @@ def _inputs(settings: InstructionsSettings) -> dict[str, str]:
     return inputs
 
 
-def _draw(
-    settings: InstructionsSettings, language: Language, asked: set[str], seed: int, files: _Alpaca
-) -> Drawn:
+def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int, files: _Alpaca) -> Drawn:
     """All sources' records of one language; one that two sources share counts once."""
     drawn = [
         cldr_records(source, language, seed)

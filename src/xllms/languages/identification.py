@@ -69,9 +69,7 @@ def identify(text: str, expected: Language) -> Verdict:
         if sum(letters[script] for script in scripts) >= MIXED * letters.total():
             return Verdict("undecided", None, f"{expected.script} mixed with {dominant}")
         share = letters[dominant] / letters.total()
-        return Verdict(
-            "wrong", detect(text), f"{share:.0%} of the letters are {dominant}, not {expected.script}"
-        )
+        return Verdict("wrong", detect(text), f"{share:.0%} of the letters are {dominant}, not {expected.script}")
     if "Hani" in scripts:
         return _identify_han(text, expected)
     return _by_words(text, expected) or _by_cld2(text, expected, letters.total())
@@ -202,15 +200,11 @@ def _by_cld2(text: str, expected: Language, letters: int) -> Verdict:
     found = words(text)
     english = get("eng_Latn")
     if claim == expected or (claim is None and only == expected):
-        return Verdict(
-            "right", expected.code, "pycld2" if claim else f"the only language in {expected.script}"
-        )
+        return Verdict("right", expected.code, "pycld2" if claim else f"the only language in {expected.script}")
     if _is_english(found, expected, claim):
         return Verdict("right" if expected == english else "wrong", english.code, "English words")
     if claim is None or claim == english:
-        return Verdict(
-            "undecided", None, "pycld2 cannot tell" if claim is None else "English, but no English words"
-        )
+        return Verdict("undecided", None, "pycld2 cannot tell" if claim is None else "English, but no English words")
     if _confusable(expected, claim):
         return Verdict("undecided", None, f"{expected.name} and {claim.name} are too close")
     if letters < MIN_LETTERS or len(found) < MIN_WORDS or percent < MIN_PERCENT:
@@ -249,9 +243,7 @@ def _language_of(tag: str, script: str) -> Language | None:
     if tag in ("un", "xxx"):
         return None
     # pycld2 has one tag for these in either script; the registry has Serbian in Cyrillic only.
-    code = {("sr", "Latn"): "hrv_Latn", ("sr-ME", "Latn"): "hrv_Latn", ("ku", "Arab"): "ckb_Arab"}.get(
-        (tag, script)
-    )
+    code = {("sr", "Latn"): "hrv_Latn", ("sr-ME", "Latn"): "hrv_Latn", ("ku", "Arab"): "ckb_Arab"}.get((tag, script))
     try:
         found = get(code or tag)
     except UnknownLanguage:

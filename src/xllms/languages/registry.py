@@ -136,9 +136,7 @@ def _languages_by_code() -> dict[str, Language]:
 
 @cache
 def _aliases() -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (row["alias"], row["code"]) for row in csv.DictReader(read_table("aliases.csv").splitlines())
-    )
+    return tuple((row["alias"], row["code"]) for row in csv.DictReader(read_table("aliases.csv").splitlines()))
 
 
 @cache

@@ -1,7 +1,8 @@
 """Log-probabilities from hidden states without ever holding a logits matrix of the batch.
 
-With a frozen output matrix W, `d log p(t) / dh = W_t - E_p[W]` and `E_p[W] = softmax(h W') W` is attention with K = V = W:
-one pass over tiles of W gives the log-probability and its gradient together, in two GEMMs, with N x H of extra memory.
+With a frozen output matrix W, `d log p(t) / dh = W_t - E_p[W]`, and `E_p[W] = softmax(h W') W` is attention with
+K = V = W: one pass over tiles of W gives the log-probability and its gradient together, in two GEMMs, with N x H of
+extra memory.
 A head that is trained, has a bias, or bends its logits takes the general path: chunks of rows, recomputed in backward.
 """
 
@@ -39,7 +40,8 @@ class _FrozenHead(torch.autograd.Function):
         normaliser = (highest + total.log()).squeeze(1)
         # The target's own score in float32, whatever the matrix is kept in.
         own = torch.linalg.vecdot(hidden[node].float(), weight[target].float())
-        return own - normaliser[node]
+        result: Tensor = own - normaliser[node]
+        return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -92,4 +94,5 @@ def _row_logprobs(head: nn.Module, hidden: Tensor, target: Tensor, bend: Bend | 
     logits = head(hidden).float()
     if bend is not None:
         logits = bend(logits)
-    return logits.gather(1, target[:, None]).squeeze(1) - logits.logsumexp(1)
+    result: Tensor = logits.gather(1, target[:, None]).squeeze(1) - logits.logsumexp(1)
+    return result

@@ -80,7 +80,9 @@ def _run_padded(causal_lm: PreTrainedModel, trie: Trie, scored: Tensor) -> Tenso
     nodes = torch.nn.utils.rnn.pad_sequence(list(trie.paths), batch_first=True, padding_value=-1)
     mask = nodes >= 0
     output = decoder(
-        input_ids=trie.ids[nodes.clamp(min=0)].to(device), attention_mask=mask.long().to(device), use_cache=False
+        input_ids=trie.ids[nodes.clamp(min=0)].to(device),
+        attention_mask=mask.long().to(device),
+        use_cache=False,
     )
     where = torch.full((len(trie),), -1)
     flat = nodes.flatten().flip(0)  # the first sequence is written last and wins
@@ -130,7 +132,10 @@ def choose_batching(model: nn.Module) -> tuple[Batching, str]:
     bound = 1e-3 if causal_lm.dtype == torch.float32 else 0.5
     if difference > bound:
         return "padded", f"{type(causal_lm).__name__} differs on a token trie by {difference:.2g}"
-    return "trie", f"{type(causal_lm).__name__} runs token tries (checked on itself, difference {difference:.1g})"
+    return (
+        "trie",
+        f"{type(causal_lm).__name__} runs token tries (checked on itself, difference {difference:.1g})",
+    )
 
 
 def _reference_logprobs(causal_lm: PreTrainedModel, sequences: Iterable[TokenSequence]) -> Tensor:

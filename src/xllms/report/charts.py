@@ -71,12 +71,9 @@ def _line(curve: Curve, number: int, x: Axis, y: Axis) -> Markup:
     line = Markup('<polyline class="line c{}" points="{}"/>').format(number, path)
     if len(places) >= _DOTTED_BELOW:
         return line
-    dot = Markup(
-        '<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{} at {:g}: {:.4g}</title></circle>'
-    )
+    dot = Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{} at {:g}: {:.4g}</title></circle>')
     return line + _join(
-        dot.format(number, *place, curve.label, *point)
-        for place, point in zip(places, curve.points, strict=True)
+        dot.format(number, *place, curve.label, *point) for place, point in zip(places, curve.points, strict=True)
     )
 
 
@@ -99,9 +96,7 @@ def dot_strip(title: str, x_label: str, groups: Mapping[str, Sequence[tuple[str,
 
 
 def _strip_dot(x: float, y: float, dot: tuple[str, float]) -> Markup:
-    circle = Markup(
-        '<circle class="strip" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}: {:.3f}</title></circle>'
-    )
+    circle = Markup('<circle class="strip" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}: {:.3f}</title></circle>')
     return circle.format(x, y, *dot)
 
 

@@ -147,7 +147,7 @@ def read_scores(run: Path) -> Scores:
     """
     path = run / "evaluation" / "scores.json"
     if not path.is_file():
-        raise InputError(f"{path}: there are no scores to report; run `xllms evaluation RECIPE` first")
+        raise InputError(f"{path}: there are no scores to report; run `xllms evaluate RECIPE` first")
     value = read_json(path)
     try:
         models = tuple(str(model) for model in value["models"])
@@ -155,10 +155,10 @@ def read_scores(run: Path) -> Scores:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"{path}: does not hold scores ({type(error).__name__}: {error}); "
-            "run `xllms evaluation RECIPE --overwrite` to have it made again"
+            "run `xllms evaluate RECIPE --overwrite` to have it made again"
         ) from None
     if not models or not benchmarks:
-        raise InputError(f"{path}: names no model or no benchmark; run `xllms evaluation RECIPE --overwrite`")
+        raise InputError(f"{path}: names no model or no benchmark; run `xllms evaluate RECIPE --overwrite`")
     return Scores(models, benchmarks)
 
 

@@ -61,9 +61,7 @@ def _environment() -> Environment:
         count=summary.count,
         sentence=summary.comparison_sentence,
     )
-    environment.globals.update(
-        interval=summary.interval, decided_counts=summary.decided_counts, groups=heatmap.groups
-    )
+    environment.globals.update(interval=summary.interval, decided_counts=summary.decided_counts, groups=heatmap.groups)
     return environment
 
 

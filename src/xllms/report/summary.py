@@ -110,9 +110,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(last)]
     lines = []
     for row in rows:
-        cells = [
-            row[i].ljust(widths[i]) if i < _LEFT_ALIGNED else row[i].rjust(widths[i]) for i in range(last)
-        ]
+        cells = [row[i].ljust(widths[i]) if i < _LEFT_ALIGNED else row[i].rjust(widths[i]) for i in range(last)]
         lines.append("  " + "  ".join([*cells, row[last]]).rstrip())
     return lines
 

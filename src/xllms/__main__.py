@@ -1,0 +1,5 @@
+"""`python -m xllms`."""
+
+from xllms.cli import main
+
+main()

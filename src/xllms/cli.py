@@ -1,0 +1,227 @@
+"""The `xllms` command: parses, calls one stage, nothing more.
+
+Imports at the top are kept light: help and a typo answer in a fraction of a second, and never load torch.
+"""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xllms.errors import InputError, XllmsError
+
+app = typer.Typer(
+    name="xllms",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Take an open language model to a hundred languages.\n\n"
+    "A recipe (YAML) runs as stages, each from files to files: instructions, sft, feedback, dpo, evaluate, report. "
+    "`run` does them all; a stage that is done is skipped, one that was killed goes on.",
+    epilog="Start here: xllms run recipes/quickstart.yaml",
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file, such as recipes/quickstart.yaml.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set sft.lora.r=16. May be repeated."),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Make stages again whose settings changed, and those after them.")
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder with benchmark files (xcopa/...); adds xcopa to the benchmarks."),
+]
+
+
+@app.command()
+def run(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False, data: DataFolder = None) -> None:
+    """Run all stages of a recipe, then print the before/after table and the path of the report.
+
+    Example: xllms run recipes/quickstart.yaml --set output=runs/mine --set sft.learning_rate=2e-4
+    """
+    from xllms.pipeline import STAGES
+
+    output = _run(recipe, set_, STAGES, overwrite, data)
+    from xllms.report import summary_table
+
+    print(summary_table(output))
+    print(f"\nreport: {output / 'report' / 'report.html'}")
+
+
+@app.command()
+def instructions(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False) -> None:
+    """Stage 1: build the instruction data of every language (no torch needed)."""
+    print(_run(recipe, set_, ("instructions",), overwrite) / "instructions")
+
+
+@app.command()
+def sft(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False) -> None:
+    """Stage 2: supervised fine-tuning of a LoRA adapter on the instruction data."""
+    print(_run(recipe, set_, ("sft",), overwrite) / "sft" / "adapter")
+
+
+@app.command()
+def feedback(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False) -> None:
+    """Stage 3: sample answers from the tuned model, rank them, write preference pairs."""
+    print(_run(recipe, set_, ("feedback",), overwrite) / "feedback" / "preferences")
+
+
+@app.command()
+def dpo(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False) -> None:
+    """Stage 4: direct preference optimisation on the pairs."""
+    print(_run(recipe, set_, ("dpo",), overwrite) / "dpo" / "adapter")
+
+
+@app.command()
+def evaluate(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False, data: DataFolder = None) -> None:
+    """Stage 5: measure the base model and each tuned one, language by language.
+
+    Example: xllms evaluate recipes/quickstart.yaml --data DIR --overwrite
+    """
+    output = _run(recipe, set_, ("evaluation",), overwrite, data)
+    from xllms.report import summary_table
+
+    print(summary_table(output))
+
+
+@app.command()
+def report(recipe: RecipePath, set_: Sets = None) -> None:
+    """Write report.html from what the run holds (no torch needed)."""
+    print(_run(recipe, set_, ("report",), False) / "report" / "report.html")
+
+
+@app.command()
+def generate(
+    instruction: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[Path, typer.Option("--model", metavar="RUN", help="Folder of a run, such as runs/quickstart.")],
+    language: Annotated[str, typer.Option("--language", help="Language of the answer: name or code.")] = "English",
+    given: Annotated[str, typer.Option("--input", help="Further text that the instruction is about.")] = "",
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", help="base, sft or dpo; the last one that is finished if not given."),
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.0,
+    seed: int = 0,
+) -> None:
+    """Answer an instruction in a language with the tuned model.
+
+    Example: xllms generate --model runs/quickstart --language Swahili 'What is the country "Norway" called in Swahili?'
+    """
+    from xllms.generation import answer
+
+    said = answer(model, instruction, language, given, stage, max_new_tokens, temperature, seed)
+    print(said.text)
+    print(f"[{said.model}; asked in {said.language}; {said.verdict}]", file=sys.stderr)
+
+
+@app.command()
+def languages(
+    query: Annotated[
+        str | None,
+        typer.Argument(help="A name, a code, a group (hundred, thirty, flores-200), a script or a class."),
+    ] = None,
+) -> None:
+    """Print the languages that xllms knows; with a query, those that match it."""
+    from xllms.languages import all_languages, get, group, group_names, search
+    from xllms.languages.table import format_table
+
+    if query is None:
+        found = list(all_languages())
+    elif query in group_names():
+        found = list(group(query))
+    else:
+        found = search(query) or [get(query)]  # get raises, with the nearest names
+    print(format_table(found))
+
+
+@app.command()
+def recipe(key: Annotated[str, typer.Argument(help="Only keys that begin so, such as sft.")] = "") -> None:
+    """Print every key that a recipe may have, with its default and meaning."""
+    from xllms.recipe_file import describe
+
+    lines = [line for line in describe() if line.startswith(key)]
+    if not lines:
+        raise InputError(f"recipe: no key begins with `{key}`; `xllms recipe` prints all")
+    print("\n".join(lines))
+
+
+def main() -> None:
+    """Entry point: every foreseeable failure is one line on standard error and an exit code."""
+    sys.exit(_guarded(sys.argv[1:]))
+
+
+def _guarded(arguments: list[str]) -> int:
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except XllmsError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+    except BrokenPipeError:  # the reader went away, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as error:
+        return _missing(error)
+    except Exception as error:
+        return _unexpected(error)
+    return int(result) if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception) -> int:
+    """Click's own errors, a full disk, and what nobody foresaw."""
+    if type(error).__name__ == "Abort":
+        return _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+    shown = getattr(error, "format_message", None)
+    if shown is not None:
+        return _fail(f"{shown()} (see `xllms --help`)", getattr(error, "exit_code", 2))
+    text = str(error)
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left" in text:
+        return _fail(
+            "no space left on the disk; free some and run the same command again: what was finished is kept",
+            1,
+        )
+    if os.environ.get("XLLMS_DEBUG"):
+        raise error
+    first = (text.strip().splitlines() or [""])[0]
+    return _fail(f"{type(error).__name__}: {first} (a bug, please report it; XLLMS_DEBUG=1 shows where)", 1)
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    name = (error.name or "").partition(".")[0]
+    if name in ("torch", "transformers", "peft", "accelerate", "safetensors"):
+        return _fail(f"{name} is not installed; run `pip install 'xllms[train]'` (torch first, see the README)", 2)
+    return _unexpected(error)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"xllms: {message}", file=sys.stderr)
+    return code
+
+
+def _run(
+    path: Path, sets: list[str] | None, stages: tuple[str, ...], overwrite: bool, data: Path | None = None
+) -> Path:
+    from xllms.recipe_file import load_recipe
+
+    overrides = list(sets or [])
+    recipe: Any = load_recipe(path, overrides)
+    if data is not None:
+        names = ", ".join(dict.fromkeys([*recipe.evaluation.benchmarks, "xcopa"]))
+        overrides += [f"evaluation.data={data}", f"evaluation.benchmarks=[{names}]"]
+        recipe = load_recipe(path, overrides)
+    from xllms import pipeline
+
+    pipeline.run(recipe, stages, overwrite=overwrite)
+    output: Path = recipe.output
+    return output
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Stage 3: cross-lingual feedback: answers sampled, ranked and paired."""

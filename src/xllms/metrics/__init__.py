@@ -1,0 +1,1 @@
+"""Scores of text against references, and what may be said of many languages' scores."""

@@ -1,0 +1,76 @@
+"""Many languages' scores as a few numbers, never the one without the other."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_DRAWS = 2000
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean.
+
+    Raises:
+        ValueError: no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    return sum(values) / len(values)
+
+
+def democratization(scores: Sequence[float]) -> float | None:
+    """Mean over best of the languages' scores (Huang et al. 2023); None if the best is 0.
+
+    It rewards uniformly bad models: show the mean beside it.
+    """
+    best = max(scores, default=0.0)
+    return mean(scores) / best if best > 0 else None
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over languages, which are what is resampled."""
+    draw = random.Random(seed)
+    means = sorted(mean(draw.choices(values, k=len(values))) for _ in range(_DRAWS))
+    return means[round(0.025 * (_DRAWS - 1))], means[round(0.975 * (_DRAWS - 1))]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model b against model a over the same languages; `difference` is b - a."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    wins: int
+    ties: int
+    losses: int
+
+
+def compare(a: Sequence[float], b: Sequence[float], *, higher_is_better: bool = True, seed: int = 0) -> Comparison:
+    """Paired comparison over languages: bootstrap interval, and a two-sided sign-flip permutation test.
+
+    Args:
+        a: one score per language.
+        b: scores of the other model in the same languages.
+        higher_is_better: decides what counts as a win of b.
+        seed: of the resampling.
+    """
+    differences = [y - x for x, y in zip(a, b, strict=True)]
+    observed = mean(differences)
+    low, high = interval(differences, seed)
+    draw = random.Random(seed)
+    extreme = 0
+    for _ in range(_DRAWS):
+        flipped = sum(d if draw.random() < 0.5 else -d for d in differences) / len(differences)
+        extreme += abs(flipped) >= abs(observed) - 1e-12
+    better = [d if higher_is_better else -d for d in differences]
+    return Comparison(
+        difference=observed,
+        low=low,
+        high=high,
+        p=(extreme + 1) / (_DRAWS + 1),
+        wins=sum(d > 0 for d in better),
+        ties=sum(d == 0 for d in better),
+        losses=sum(d < 0 for d in better),
+    )

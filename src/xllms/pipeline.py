@@ -1,0 +1,137 @@
+"""Runs a recipe's stages in order: skips what is done, goes on with what is not.
+
+    instructions -> sft -> feedback -> dpo -> evaluation -> report
+
+Each stage is a function from folders to a folder; this is the one place that knows which folder feeds which.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from xllms.languages import resolve
+from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
+from xllms.recipe import Recipe
+
+STAGES = ("instructions", "sft", "feedback", "dpo", "evaluation", "report")
+RECIPE_FILE = "recipe.yaml"
+
+
+def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = False) -> None:
+    """Run stages of a recipe.
+
+    Args:
+        recipe: what to do, and where (`output`).
+        stages: some of `STAGES`, in order.
+        overwrite: make a stage again, and those after it, where its settings have changed since it was made.
+
+    Raises:
+        InputError: wrong input, or a stage made with other settings and no `overwrite`.
+    """
+    check_languages(recipe)
+    write_atomic(
+        recipe.output / RECIPE_FILE,
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+    if recipe.threads:
+        _limit_threads(recipe.threads)
+    for stage in stages:
+        try:
+            _RUN[stage](recipe)
+        except ChangedSettings:
+            if not overwrite:
+                raise
+            for later in STAGES[STAGES.index(stage) :]:
+                shutil.rmtree(recipe.output / later, ignore_errors=True)
+            _RUN[stage](recipe)
+
+
+def check_languages(recipe: Recipe) -> None:
+    """Find a misspelt language before the first stage, not after hours.
+
+    Raises:
+        UnknownLanguage: with the nearest names.
+    """
+    for names in (recipe.languages, recipe.feedback.languages, recipe.evaluation.languages):
+        resolve(names)
+
+
+def adapters(output: Path) -> dict[str, Path | None]:
+    """The models that a run holds so far: the base model, and the stages that have finished an adapter."""
+    tuned = {stage: output / stage for stage in ("sft", "dpo") if (output / stage / MANIFEST).exists()}
+    return {"base": None, **tuned}
+
+
+def _instructions(recipe: Recipe) -> None:
+    from xllms.instructions import stage
+
+    stage.run(recipe.instructions, resolve(recipe.languages), recipe.seed, recipe.output / "instructions")
+
+
+def _sft(recipe: Recipe) -> None:
+    from xllms.training import sft
+
+    out = recipe.output
+    sft.run(recipe.sft, recipe.model, recipe.template, recipe.seed, out / "instructions", out / "sft")
+
+
+def _feedback(recipe: Recipe) -> None:
+    from xllms.feedback import stage
+
+    out = recipe.output
+    stage.run(
+        recipe.feedback,
+        recipe.model,
+        recipe.template,
+        recipe.seed,
+        out / "instructions",
+        out / "sft",
+        out / "feedback",
+    )
+
+
+def _dpo(recipe: Recipe) -> None:
+    from xllms.training import dpo
+
+    out = recipe.output
+    dpo.run(recipe.dpo, recipe.model, recipe.template, recipe.seed, out / "sft", out / "feedback", out / "dpo")
+
+
+def _evaluation(recipe: Recipe) -> None:
+    from xllms.evaluation import stage
+
+    out = recipe.output
+    stage.run(
+        recipe.evaluation,
+        recipe.model,
+        recipe.template,
+        out / "instructions",
+        adapters(out),
+        out / "evaluation",
+    )
+
+
+def _report(recipe: Recipe) -> None:
+    from xllms.report import build
+
+    build(recipe.output)
+
+
+def _limit_threads(threads: int) -> None:
+    try:
+        import torch
+    except ImportError:  # the base install: stages that need torch say so themselves
+        return
+    torch.set_num_threads(threads)
+
+
+_RUN: dict[str, Callable[[Recipe], None]] = {
+    "instructions": _instructions,
+    "sft": _sft,
+    "feedback": _feedback,
+    "dpo": _dpo,
+    "evaluation": _evaluation,
+    "report": _report,
+}

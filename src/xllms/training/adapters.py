@@ -1,0 +1,107 @@
+"""LoRA adapters: where they go is read from the architecture, and matching nothing is an error."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from xllms.errors import InputError
+from xllms.manifest import disk_error
+from xllms.prompting import PromptTemplate
+from xllms.recipe import LoraSettings
+
+_LINEAR = ("Linear", "Conv1D")
+
+
+def lora_targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> list[str]:
+    """Names of the modules that get an adapter.
+
+    Args:
+        model: base model.
+        wanted: `all-linear` (every linear layer but the output head), `attention` (those inside attention modules), or
+            ends of module names such as `q_proj`.
+
+    Returns:
+        Full module names.
+
+    Raises:
+        InputError: nothing matches; prints the names that could.
+    """
+    head = model.get_output_embeddings()
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module).__name__.startswith(_LINEAR) and module is not head
+    }
+    if wanted == "all-linear":
+        found = list(linear)
+    elif wanted == "attention":
+        found = [name for name in linear if "att" in name.rpartition(".")[0].rpartition(".")[2].lower()]
+    else:
+        ends = [wanted] if isinstance(wanted, str) else list(wanted)
+        found = [name for name in linear if any(name == end or name.endswith(f".{end}") for end in ends)]
+        unmatched = [end for end in ends if not any(name == end or name.endswith(f".{end}") for name in linear)]
+        if unmatched:
+            raise InputError(_no_match(unmatched, linear, model))
+    if not found:
+        raise InputError(_no_match([str(wanted)], linear, model))
+    return found
+
+
+def add_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
+    """A fresh adapter on `model`; only it is trained.
+
+    Raises:
+        InputError: the targets match nothing.
+    """
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=_short(model, lora_targets(model, settings.targets)),
+        task_type="CAUSAL_LM",
+    )
+    adapted: nn.Module = get_peft_model(model, config)
+    return adapted
+
+
+def save_adapter(model: Any, template: PromptTemplate, folder: Path) -> list[Path]:
+    """Write adapter, tokenizer and template fingerprint to `folder`, whole or not at all.
+
+    Returns:
+        The files that decide what the model says.
+
+    Raises:
+        XllmsError: the disk is full.
+    """
+    work = folder.with_name(f".part-{folder.name}")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        model.save_pretrained(work, safe_serialization=True, save_embedding_layers=False)
+        template.tokenizer.save_pretrained(work)
+        template.save(work)
+        (work / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    return [folder / "adapter_model.safetensors", folder / "template.json"]
+
+
+def _short(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """Last parts of the names where these mean the same modules, so that the saved configuration stays readable."""
+    ends = sorted({name.rpartition(".")[2] for name in names})
+    meant = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in ends}
+    return ends if meant == set(names) else names
+
+
+def _no_match(wanted: Sequence[str], linear: dict[str, nn.Module], model: PreTrainedModel) -> str:
+    ends = sorted({name.rpartition(".")[2] for name in linear})
+    return (
+        f"lora.targets: {', '.join(wanted)} matches no linear layer of {type(model).__name__}; "
+        f"it has: {', '.join(ends) or 'none'}"
+    )

@@ -1,7 +1,10 @@
 """Tiny random models of the architectures that xllms supports, made on the spot."""
 
+from pathlib import Path
+
 import torch
 from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
     BloomConfig,
@@ -13,6 +16,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -70,3 +74,23 @@ def with_lora(model: PreTrainedModel) -> nn.Module:
             if "lora_" in name:
                 parameter.normal_(0, 0.1)
     return peft_model.eval()
+
+
+def save_tiny_model(folder: Path) -> Path:
+    """A tiny Llama and a byte-level BPE tokenizer trained on the spot, saved as `from_pretrained` reads them."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<pad>", "<bos>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(["Below is an instruction. Write a response. What is it called?"] * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
+    torch.manual_seed(5)
+    model = LlamaForCausalLM(LlamaConfig(**{**_SIZES, "vocab_size": len(fast), "max_position_embeddings": 1024}))
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder

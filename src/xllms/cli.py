@@ -4,6 +4,7 @@ Imports at the top are kept light: help and a typo answer in a fraction of a sec
 """
 
 import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ app = typer.Typer(
     epilog="Start here: xllms run recipes/quickstart.yaml",
 )
 
+_INTERRUPTED = 130
+
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file, such as recipes/quickstart.yaml.")]
 Sets = Annotated[
     list[str] | None,
@@ -35,7 +38,12 @@ Overwrite = Annotated[
 ]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder with benchmark files (xcopa/...); adds xcopa to the benchmarks."),
+    typer.Option(
+        "--data",
+        exists=True,
+        file_okay=False,
+        help="Folder with benchmark files (xcopa/...); adds xcopa to the benchmarks.",
+    ),
 ]
 
 
@@ -138,7 +146,7 @@ def languages(
         found = list(group(query))
     else:
         found = search(query) or [get(query)]  # get raises, with the nearest names
-    print(format_table(found))
+    print(format_table(found), end="")
 
 
 @app.command()
@@ -163,7 +171,7 @@ def _guarded(arguments: list[str]) -> int:
     except XllmsError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+        return _stopped()
     except BrokenPipeError:  # the reader went away, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -171,14 +179,23 @@ def _guarded(arguments: list[str]) -> int:
         return _missing(error)
     except Exception as error:
         return _unexpected(error)
+    if result == _INTERRUPTED:  # typer takes Ctrl-C for a result
+        return _stopped()
     return int(result) if isinstance(result, int) else 0
+
+
+def _stopped() -> int:
+    return _fail("stopped; what was finished is kept: run the same command again to go on", _INTERRUPTED)
 
 
 def _unexpected(error: Exception) -> int:
     """Click's own errors, a full disk, and what nobody foresaw."""
     if type(error).__name__ == "Abort":
-        return _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+        return _stopped()
     shown = getattr(error, "format_message", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and shown is not None:
+        print(shown(), file=sys.stderr)
+        return 2
     if shown is not None:
         return _fail(f"{shown()} (see `xllms --help`)", getattr(error, "exit_code", 2))
     text = str(error)
@@ -211,11 +228,12 @@ def _run(
     from xllms.recipe_file import load_recipe
 
     overrides = list(sets or [])
+    if data is not None:
+        overrides.append(f"evaluation.data={json.dumps(str(data))}")
     recipe: Any = load_recipe(path, overrides)
     if data is not None:
         names = ", ".join(dict.fromkeys([*recipe.evaluation.benchmarks, "xcopa"]))
-        overrides += [f"evaluation.data={data}", f"evaluation.benchmarks=[{names}]"]
-        recipe = load_recipe(path, overrides)
+        recipe = load_recipe(path, [*overrides, f"evaluation.benchmarks=[{names}]"])
     from xllms import pipeline
 
     pipeline.run(recipe, stages, overwrite=overwrite)

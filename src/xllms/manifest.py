@@ -77,6 +77,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; remove the file to have it made again") from None
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}:{error.lineno}: not JSON: {error.msg}; remove the file to have it made again"
@@ -191,6 +193,9 @@ def _changed_keys(before: Any, now: Any, prefix: str = "") -> list[str]:
             name = f"{prefix}.{key}" if prefix else str(key)
             found += _changed_keys(before.get(key), now.get(key), name)
         return found
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [key for at, (one, other) in pairs for key in _changed_keys(one, other, f"{prefix}.{at}")]
     if before == now:
         return []
     if prefix.startswith("inputs."):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from xllms.languages import resolve
+from xllms.languages import get, resolve
 from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
-from xllms.recipe import Recipe
+from xllms.recipe import AlpacaSource, Recipe
 
 STAGES = ("instructions", "sft", "feedback", "dpo", "evaluation", "report")
 RECIPE_FILE = "recipe.yaml"
@@ -31,8 +31,10 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
         InputError: wrong input, or a stage made with other settings and no `overwrite`.
     """
     check_languages(recipe)
+    kept = recipe.output / RECIPE_FILE
+    before = kept.read_bytes() if kept.exists() else None
     write_atomic(
-        recipe.output / RECIPE_FILE,
+        kept,
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
     if recipe.threads:
@@ -42,6 +44,8 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
             _RUN[stage](recipe)
         except ChangedSettings:
             if not overwrite:
+                if before is not None:  # the files are still those of the recipe before
+                    write_atomic(kept, before)
                 raise
             for later in STAGES[STAGES.index(stage) :]:
                 shutil.rmtree(recipe.output / later, ignore_errors=True)
@@ -56,6 +60,10 @@ def check_languages(recipe: Recipe) -> None:
     """
     for names in (recipe.languages, recipe.feedback.languages, recipe.evaluation.languages):
         resolve(names)
+    for source in recipe.instructions.sources:
+        if isinstance(source, AlpacaSource):
+            get(source.language)
+            get(source.instruction_language)
 
 
 def adapters(output: Path) -> dict[str, Path | None]:

@@ -27,6 +27,9 @@ _ALPACA = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
+# Llama 3.2's template and others write today's date, so that an adapter would be asked otherwise tomorrow than it was
+# trained today. Every prompt is of the day that Llama's template falls back to.
+_ONE_DAY = "{%- macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 _MARK = "\ue000answer\ue000"
 TEMPLATE_FILE = "template.json"
 
@@ -53,10 +56,7 @@ class PromptTemplate:
     def text(self, instruction: str, input: str = "") -> str:
         """The prompt as text, for people to read; without BOS."""
         if self.kind == "chat":
-            rendered = self.tokenizer.apply_chat_template(
-                self._messages(instruction, input), add_generation_prompt=True, tokenize=False
-            )
-            return str(rendered)
+            return self._rendered(self._messages(instruction, input), add_generation_prompt=True)
         # Not str.format: an instruction may hold braces of its own, and is put in last.
         template = _ALPACA_INPUT if input else _ALPACA
         head, _, tail = template.partition("{instruction}")
@@ -99,8 +99,7 @@ class PromptTemplate:
         if self.kind == "alpaca":
             return int(self.tokenizer.eos_token_id)
         messages = [*self._messages("?", ""), {"role": "assistant", "content": _MARK}]
-        rendered = str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        after = rendered.partition(_MARK)[2].strip()
+        after = self._rendered(messages, add_generation_prompt=False).partition(_MARK)[2].strip()
         ids = self.tokenizer(after, add_special_tokens=False)["input_ids"]
         return int(ids[0]) if ids else int(self.tokenizer.eos_token_id)
 
@@ -141,6 +140,17 @@ class PromptTemplate:
         else:
             hint = "its tokenizer or chat template has changed since; use the model that it was trained on"
         raise InputError(f"{folder}: was trained with another prompt template; {hint}")
+
+    def _rendered(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+        template = self.tokenizer.get_chat_template()
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=_ONE_DAY + template if "strftime_now" in template else template,
+                add_generation_prompt=add_generation_prompt,
+                tokenize=False,
+            )
+        )
 
     @staticmethod
     def _messages(instruction: str, input: str) -> list[dict[str, str]]:

@@ -109,12 +109,16 @@ class FeedbackSettings(Settings):
     temperature: float = Field(0.9, gt=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_new_tokens: int = Field(32, ge=1)
+    one_line: bool = Field(True, description="an answer ends with its first line; off for longer answers")
 
 
 class DpoSettings(TrainingSettings):
     """Stage 4: direct preference optimisation (Rafailov et al. 2023), sigmoid loss."""
 
     beta: float = Field(0.1, gt=0)
+    nll_weight: float = Field(
+        0.0, ge=0, description="of the chosen answer's cross-entropy per token, added to the loss"
+    )
     learning_rate: float = Field(2e-5, gt=0)
     validation_share: float = Field(0.1, ge=0, lt=1)
 

@@ -1,6 +1,7 @@
 """From a YAML file and `--set` overrides to a Recipe; a bad key is answered with its file and line."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -53,8 +54,8 @@ def _parse_yaml(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{where}:{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: not valid YAML: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-45 looks like a date and is none
+        raise InputError(f"{where}: not valid YAML: {str(error).splitlines()[0]}") from None
 
 
 def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
@@ -66,6 +67,9 @@ def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
                 raise InputError(f"{path}:{key.start_mark.line + 1}: `{key.value}` stands twice; keep one")
             seen.add(key.value)
             _refuse_duplicates(child, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_duplicates(child, path)
 
 
 def _apply(value: dict[str, Any], override: str, set_keys: dict[tuple[str, ...], str]) -> None:
@@ -75,7 +79,9 @@ def _apply(value: dict[str, Any], override: str, set_keys: dict[tuple[str, ...],
     parts = tuple(key.split("."))
     _, parsed = _parse_yaml(text, f"{_SET} {override}")
     target: Any = value
-    for part in parts[:-1]:
+    for depth, part in enumerate(parts[:-1]):
+        if isinstance(target, list):
+            _check_index(target, parts[:depth], part, override)
         child = _child(target, part)
         if child is None and isinstance(target, dict):
             child = target[part] = {}
@@ -84,46 +90,58 @@ def _apply(value: dict[str, Any], override: str, set_keys: dict[tuple[str, ...],
         target = child
     last = parts[-1]
     if isinstance(target, list):
-        if not last.isdigit() or int(last) >= len(target):
-            raise InputError(
-                f"{_SET} {override}: {'.'.join(parts[:-1])} is a list of {len(target)}: use 0..{len(target) - 1}"
-            )
+        _check_index(target, parts[:-1], last, override)
         target[int(last)] = parsed
     else:
         target[last] = parsed
     set_keys[parts] = override
 
 
+def _check_index(target: list[Any], keys: tuple[str, ...], part: str, override: str) -> None:
+    if not part.isdigit() or int(part) >= len(target):
+        raise InputError(f"{_SET} {override}: {'.'.join(keys)} is a list of {len(target)}: use 0..{len(target) - 1}")
+
+
 def _child(target: Any, part: str) -> Any:
-    if isinstance(target, list):
-        return target[int(part)] if part.isdigit() and int(part) < len(target) else None
-    return target.get(part)
+    return target[int(part)] if isinstance(target, list) else target.get(part)
 
 
 def _explain(error: ValidationError, node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]) -> str:
-    first = error.errors()[0]
-    keys = tuple(str(part) for part in first["loc"])
-    if node is not None:
-        keys = tuple(_real_keys(keys))
+    errors = error.errors()
+    first = errors[0]
+    tagged = tuple(str(part) for part in first["loc"])
+    keys = _real_keys(tagged, first["type"])
     where = _where(keys, node, path, set_keys)
     name = ".".join(keys)
     if first["type"] == "extra_forbidden":
-        known = _known_fields(keys[:-1])
+        known = _known_fields(tagged[:-1])
         near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key `{name}`; {hint}"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    # A value that may be of two types has an error for each.
+    same = [e for e in errors if _real_keys(tuple(map(str, e["loc"])), e["type"]) == keys]
+    message = ", or ".join(dict.fromkeys(_in_yaml_terms(e["msg"]) for e in same))
     given = "" if first["type"] in ("missing", "value_error") else f" (got {first['input']!r})"
-    return f"{where}: {name + ': ' if name else ''}{message}{given}"
+    taken = first["type"] == "string_type" and isinstance(first["input"], bool)
+    quote = "; quote it: YAML takes no, yes, on and off for false and true" if taken else ""
+    return f"{where}: {name + ': ' if name else ''}{message}{given}{quote}"
 
 
-def _real_keys(keys: tuple[str, ...]) -> Iterator[str]:
-    """Pydantic puts a union's tag (`cldr`) between the list index and the field: leave it out."""
-    for index, key in enumerate(keys):
-        if index and keys[index - 1].isdigit() and key in ("cldr", "alpaca"):
-            continue
-        yield key
+def _in_yaml_terms(message: str) -> str:
+    message = message.removeprefix("Value error, ").replace("a valid tuple", "a list such as [a, b]")
+    message = re.sub(r"a valid dictionary or instance of \w+", "a mapping of keys", message)
+    return message[0].lower() + message[1:]
+
+
+def _real_keys(keys: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    """Leave out what pydantic puts in for a union: a source's tag (`cldr`), or a type such as `tuple[str, ...]`."""
+    if kind != "extra_forbidden":
+        keys = tuple(key for key in keys if "[" not in key)
+    return tuple(key for index, key in enumerate(keys) if not (index and _is_tag(keys[index - 1], key)))
+
+
+def _is_tag(before: str, key: str) -> bool:
+    return before.isdigit() and key in ("cldr", "alpaca")
 
 
 def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]) -> str:
@@ -137,8 +155,9 @@ def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: 
             found = next(((k, v) for k, v in node.value if k.value == key), None)
         elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
             found = (node.value[int(key)], node.value[int(key)])
-        if found is None:
-            break
+        if found is None:  # not in the file: a `--set` below it has made it
+            made_by = next((text for made, text in set_keys.items() if made[: len(keys)] == keys), None)
+            return f"{_SET} {made_by}" if made_by else f"{path}:{line}"
         line = found[0].start_mark.line + 1
         node = found[1]
     return f"{path}:{line}"
@@ -146,11 +165,13 @@ def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: 
 
 def _known_fields(keys: tuple[str, ...]) -> list[str]:
     models: list[type[BaseModel]] = [Recipe]
-    for key in keys:
+    for before, key in zip(("", *keys), keys, strict=False):
         below = []
         for model in models:
             if key.isdigit():
                 below.append(model)
+            elif _is_tag(before, key):
+                below += [model] if model.model_fields["type"].default == key else []
             elif key in model.model_fields:
                 below += list(_models_in(model.model_fields[key].annotation))
         models = below

@@ -86,7 +86,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         InputError: the file cannot be read or a line is not JSON; a cut-off last line is named as such.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue

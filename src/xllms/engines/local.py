@@ -22,11 +22,19 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn: temperature 0 takes the likeliest."""
+    """How an answer is written.
+
+    Attributes:
+        temperature: 0 takes the likeliest token.
+        top_p: nucleus to draw from above temperature 0.
+        seed: of the draws.
+        one_line: an answer ends with its first line that is not blank.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    one_line: bool = False
 
 
 class LocalEngine:
@@ -72,6 +80,8 @@ class LocalEngine:
             token = _draw(_logits(model, state.hidden), sampling, draw)
             written[live.to(model.device), step] = token
             ending = torch.isin(token, stop).cpu()
+            if sampling.one_line:
+                ending |= self._line_ends(written[live.to(model.device), : step + 1])
             ended_at[live[ending]] = step
             if bool(ending.all()):
                 break
@@ -81,6 +91,15 @@ class LocalEngine:
                     state.keep((~ending).nonzero().flatten())
                 state.advance(model, token)
         return [tuple(written[i, : int(ended_at[i])].tolist()) for i in range(len(prompts))]
+
+    def _line_ends(self, written: Tensor) -> Tensor:
+        """(B, tokens so far) -> (B,) whether the last token breaks a line after something was said."""
+        tokenizer = self.loaded.template.tokenizer
+        breaks = [
+            "\n" in last and bool(tokenizer.decode(row).strip())
+            for row, last in zip(written.tolist(), tokenizer.batch_decode(written[:, -1:]), strict=True)
+        ]
+        return torch.tensor(breaks)
 
 
 def _logits(model: Any, hidden: Tensor) -> Tensor:

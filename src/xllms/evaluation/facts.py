@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xllms.engines.local import LocalEngine
+from xllms.engines.local import LocalEngine, Sampling
 from xllms.languages import get
 from xllms.languages.identification import identify
 from xllms.metrics.text import chrf, exact_match
@@ -28,7 +28,9 @@ def predict(
         max_new_tokens: where an answer is cut off.
     """
     records = [record for code in items for record in items[code]]
-    answers = engine.answer([(r.instruction, r.input) for r in records], max_new_tokens)
+    # A fact is one line; a base model that goes on to invent further questions is judged by its answer alone.
+    asked = [(r.instruction, r.input) for r in records]
+    answers = engine.answer(asked, max_new_tokens, Sampling(one_line=True))
     predictions: dict[str, list[Prediction]] = {code: [] for code in items}
     for record, answer in zip(records, answers, strict=True):
         predictions[record.language].append(_prediction(record, model, answer))
@@ -51,7 +53,6 @@ def score(predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _prediction(record: Instruction, model: str, answer: str) -> Prediction:
-    # A fact is one line; a base model that goes on to invent further questions is judged by its answer alone.
     output = next((line.strip() for line in answer.splitlines() if line.strip()), "")
     verdict = identify(output, get(record.language))
     correct = exact_match(output, record.output)

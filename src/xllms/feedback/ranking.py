@@ -9,7 +9,7 @@ from xllms.languages.identification import identify
 from xllms.metrics.text import chrf, exact_match
 from xllms.records import Instruction, Preference
 
-GOOD = 70.0  # chrF++ from which a sample may be chosen in the reference's place
+GOOD = 90.0  # chrF++ from which a sample may be chosen in the reference's place
 GAP = 15.0  # chrF++ that the chosen answer must be ahead of a rejected sample
 _ENGLISH = "eng_Latn"
 _ENGLISH_SHARE = 0.5  # answering in English is the most common way to miss the language
@@ -77,8 +77,10 @@ def pair(record: Instruction, ranked: Sequence[Candidate], constructed: tuple[st
     if constructed and constructed[0] != chosen:
         text, code = constructed
         rejected.append((text, f"wrong language: the same fact in {get(code).name}"))
-    if ranked and ranked[-1].text and (not ranked[-1].in_language or ranked[-1].chrf <= score - GAP):
-        rejected.append((ranked[-1].text, ranked[-1].reason))
+    # The empty answer is no lesson, and the model may have said just what was constructed.
+    worst = ranked[-1] if ranked and ranked[-1].text not in ("", *dict(rejected)) else None
+    if worst and (not worst.in_language or worst.chrf <= score - GAP):
+        rejected.append((worst.text, worst.reason))
     return [
         Preference(
             id=f"{record.id}:{number}",

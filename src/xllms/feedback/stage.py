@@ -77,7 +77,9 @@ def _write_unit(
     draw = random.Random(unit_seed)
     records = list(records)[: settings.prompts]
     asked = [(r.instruction, r.input) for r in records for _ in range(settings.samples)]
-    answers = engine.answer(asked, settings.max_new_tokens, Sampling(settings.temperature, settings.top_p, unit_seed))
+    answers = engine.answer(
+        asked, settings.max_new_tokens, Sampling(settings.temperature, settings.top_p, unit_seed, settings.one_line)
+    )
     pairs, lines = [], []
     for number, record in enumerate(records):
         texts = dict.fromkeys(answers[number * settings.samples : (number + 1) * settings.samples])

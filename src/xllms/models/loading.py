@@ -90,12 +90,14 @@ def resolve(name: str) -> str:
     """A name in a recipe -> what transformers loads: a folder, or a hub id.
 
     Raises:
-        InputError: a folder without config or weights.
+        InputError: a folder that is not there, or has no config or weights.
     """
     if name == SHIPPED:
         return str(shipped_model())
     path = Path(name).expanduser()
     if not path.exists():
+        if name.startswith(("/", ".", "~")):  # no hub id begins so
+            raise InputError(f"model {name}: no such folder")
         return name
     if not (path / "config.json").exists():
         raise InputError(f"{path}: not a model folder: it has no config.json")

@@ -61,7 +61,7 @@ def run(
     encoded = encode_preferences(_read_pairs(feedback), loaded.template, settings.max_length)
     examples = add_reference(encoded.examples, loaded, settings.batch_size, output_fingerprint(sft), folder)
     training, validation = _split(examples, settings.validation_share, seed)
-    counts = train("dpo", loaded, dpo(settings.beta), training, validation, settings, seed, folder)
+    counts = train("dpo", loaded, dpo(settings.beta, settings.nll_weight), training, validation, settings, seed, folder)
     files = save_adapter(loaded.model, loaded.template, folder / "adapter")
     stage.finish({**counts, "too_long": encoded.too_long}, files)
 

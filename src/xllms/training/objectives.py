@@ -43,14 +43,22 @@ def sft(logprobs: Tensor, batch: Batch) -> Outcome:
     return Outcome(nll.sum(), sum(batch.trie.lengths), (nll / weight).detach(), weight)
 
 
-def dpo(beta: float) -> Objective:
-    """Sigmoid DPO loss, `-log sigmoid(beta * (log-ratio chosen - log-ratio rejected))`: Rafailov et al. 2023, eq. 7."""
+def dpo(beta: float, nll_weight: float = 0.0) -> Objective:
+    """Sigmoid DPO loss, `-log sigmoid(beta * (log-ratio chosen - log-ratio rejected))`: Rafailov et al. 2023, eq. 7.
+
+    Args:
+        beta: how far the policy may move from the reference.
+        nll_weight: of the chosen answer's cross-entropy per token, added to the loss (Pang et al. 2024, eq. 1).
+    """
 
     def objective(logprobs: Tensor, batch: Batch) -> Outcome:
         policy = batch.trie.sum_by_sequence(logprobs).view(-1, 2)
         rewards = beta * (policy - batch.reference.to(policy.device))
         margin = rewards[:, 0] - rewards[:, 1]
         loss = -F.logsigmoid(margin)
+        if nll_weight:
+            length = policy.new_tensor(batch.trie.lengths).view(-1, 2)[:, 0]
+            loss = loss - nll_weight * policy[:, 0] / length
         extra = {"margin": margin.detach(), "accuracy": (margin > 0).float().detach()}
         weight = loss.new_ones(len(loss))
         return Outcome(loss.sum(), len(loss), loss.detach(), weight, extra)

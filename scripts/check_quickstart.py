@@ -1,0 +1,24 @@
+"""Hold a finished quickstart to what it promises; exits 1 and says what is broken. Usage: check_quickstart.py RUN."""
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(run: Path) -> int:
+    facts = json.loads((run / "evaluation" / "scores.json").read_text(encoding="utf-8"))["benchmarks"]["facts"]
+    base, sft, dpo = (facts["summary"][model] for model in ("base", "sft", "dpo"))
+    promises = {
+        "98 languages are measured": len(facts["languages"]) >= 98,
+        "SFT at least doubles the base model's chrF++": sft["chrf"]["mean"] >= 2 * base["chrf"]["mean"],
+        "DPO is not below SFT in chrF++": dpo["chrf"]["mean"] >= sft["chrf"]["mean"],
+        "DPO is off target less often than SFT": dpo["off_target"]["mean"] < sft["off_target"]["mean"],
+        "the report is there": (run / "report" / "report.html").stat().st_size > 100_000,
+    }
+    for promise, kept in promises.items():
+        print(f"{'kept  ' if kept else 'BROKEN'}  {promise}")
+    return 0 if all(promises.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,177 @@
+"""Files are whole or absent; a stage is done when its manifest says so, and knows what it was made with."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xllms.errors import InputError, XllmsError
+from xllms.manifest import (
+    MANIFEST,
+    STARTED,
+    ChangedSettings,
+    StageFolder,
+    fingerprint,
+    output_fingerprint,
+    read_json,
+    read_manifest,
+    write_atomic,
+)
+
+SETTINGS: dict[str, Any] = {
+    "sft": {"epochs": 1, "lora": {"r": 16}},
+    "sources": [{"train": 40}, {"path": "a"}],
+    "seed": 0,
+}
+
+
+def stage(folder: Path, settings: dict[str, Any] = SETTINGS, **inputs: str) -> StageFolder:
+    return StageFolder(folder, "sft", settings, inputs)
+
+
+def finished(folder: Path, data: dict[str, str], settings: dict[str, Any] = SETTINGS, **counts: int) -> str:
+    one = stage(folder, settings)
+    one.begin()
+    for name, text in data.items():
+        write_atomic(folder / name, text)
+    one.finish(counts, [folder / name for name in data])
+    return output_fingerprint(folder)
+
+
+def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.txt"
+    write_atomic(path, "Ġ\n")
+    write_atomic(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert [other.name for other in path.parent.iterdir()] == ["c.txt"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+def test_the_old_file_stays_when_writing_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, failure: BaseException
+) -> None:
+    def breaks(*_: object) -> None:
+        raise failure
+
+    path = tmp_path / "file.txt"
+    write_atomic(path, "old")
+    with monkeypatch.context() as patch:
+        if step == "fsync":
+            patch.setattr(os, "fsync", breaks)
+        else:
+            patch.setattr(Path, "replace", breaks)
+        with pytest.raises((KeyboardInterrupt, XllmsError)) as caught:
+            write_atomic(path, "new and longer")
+    assert path.read_text() == "old"
+    if isinstance(failure, OSError):
+        assert str(caught.value) == f"{path}: cannot be written: Input/output error"
+        assert [other.name for other in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_begin_clears_what_a_killed_process_left(tmp_path: Path) -> None:
+    folder = tmp_path / "sft"
+    stage(folder).begin()
+    (folder / "train").mkdir()
+    (folder / "train" / ".part-1-swh_Latn.jsonl").write_text("half")
+    (folder / "train" / "deu_Latn.jsonl").write_text("whole")
+    (folder / ".part-adapter" / "deep").mkdir(parents=True)
+    (folder / ".part-adapter" / "deep" / ".part-2-x").write_text("half")
+    stage(folder).begin()
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
+        STARTED,
+        "train",
+        "train/deu_Latn.jsonl",
+    ]
+
+
+def test_a_stage_is_done_when_its_manifest_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "sft"
+    assert not stage(folder).done
+    stage(folder).begin()
+    assert not stage(folder).done
+    finished(folder, {"a.jsonl": "{}\n"}, records=1)
+    assert stage(folder).done
+    manifest = stage(folder).manifest()
+    assert manifest["counts"] == {"records": 1}
+    assert list(manifest["files"]) == ["a.jsonl"]
+    assert manifest["settings"] == SETTINGS
+    assert manifest["versions"]["xllms"]
+
+
+def test_an_unfinished_stage_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `xllms sft RECIPE` first"):
+        read_manifest(tmp_path / "sft")
+    with pytest.raises(InputError, match="run `xllms evaluate RECIPE` first"):
+        read_manifest(tmp_path / "evaluation")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({**SETTINGS, "seed": 3}, "(seed: 0 then, 3 now)"),
+        ({**SETTINGS, "sft": {"epochs": 1, "lora": {"r": 8}}}, "(sft.lora.r: 16 then, 8 now)"),
+        ({**SETTINGS, "sources": [{"train": 41}, {"path": "a"}]}, "(sources.0.train: 40 then, 41 now)"),
+        ({**SETTINGS, "sources": [{"train": 40}]}, "sources: "),
+        ({**SETTINGS, "new": "x"}, '(new: null then, "x" now)'),
+        ({**SETTINGS, "seed": 1, "sft": {"epochs": 2, "lora": {"r": 16}}}, "seed: 0 then, 1 now; sft.epochs: 1 then"),
+    ],
+)
+def test_changed_settings_are_refused_with_then_and_now(tmp_path: Path, changed: dict[str, Any], says: str) -> None:
+    folder = tmp_path / "sft"
+    finished(folder, {"a": "1"})
+    for refused in (lambda: stage(folder, changed).done, stage(folder, changed).begin):
+        with pytest.raises(ChangedSettings) as caught:
+            refused()
+        message = str(caught.value)
+        assert message.startswith(f"{folder}: was made with other settings")
+        assert says in message
+        assert "--overwrite" in message and "\n" not in message
+
+
+def test_changed_inputs_are_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "sft"
+    stage(folder, instructions="abc").begin()
+    with pytest.raises(ChangedSettings, match="instructions gave other data"):
+        stage(folder, instructions="abd").begin()
+    stage(folder, instructions="abc").begin()
+
+
+def test_settings_that_json_writes_alike_are_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "sft"
+    stage(folder, {"targets": ("a", "b"), "b": 1.0}).begin()
+    assert not stage(folder, {"b": 1, "targets": ["a", "b"]}).done
+
+
+def test_output_is_known_by_its_data_files_alone(tmp_path: Path) -> None:
+    data = {"a.jsonl": "1\n", "b.jsonl": "2\n"}
+    first = finished(tmp_path / "first", data, records=1)
+    assert finished(tmp_path / "again", data, {"seed": 9}, records=2) == first
+    assert finished(tmp_path / "order", dict(reversed(data.items()))) == first
+    others = [
+        finished(tmp_path / "content", {**data, "b.jsonl": "3\n"}),
+        finished(tmp_path / "name", {"a.jsonl": "1\n", "c.jsonl": "2\n"}),
+        finished(tmp_path / "fewer", {"a.jsonl": "1\n"}),
+        finished(tmp_path / "swapped", {"a.jsonl": "2\n", "b.jsonl": "1\n"}),
+    ]
+    assert len({first, *others}) == 5
+
+
+@pytest.mark.parametrize("content", [b'{"a": ', b"\xff\xfe\x00", b"[1]"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "sft"
+    folder.mkdir()
+    (folder / MANIFEST).write_bytes(content)
+    with pytest.raises(InputError, match=r"manifest\.json.*remove"):
+        read_manifest(folder)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(folder / "none.json")
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.integers())))
+def test_a_fingerprint_is_blind_to_the_order_of_keys_only(value: dict[str, Any]) -> None:
+    assert fingerprint(value) == fingerprint(dict(reversed(value.items())))
+    assert fingerprint(value) != fingerprint({**value, "one more key than hypothesis makes": 1})

@@ -1,0 +1,117 @@
+"""The whole pipeline on a tiny model: `kill -9` anywhere, the same command again, the same bytes.
+
+Each stage is killed once: while it has some finished units or a checkpoint, and not all.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import write_recipe
+
+# What a later stage or a reader uses; the rest (timings in manifests, optimiser states) may differ.
+DATA = (
+    "instructions/*/*.jsonl",
+    "sft/adapter/adapter_model.safetensors",
+    "sft/metrics.jsonl",
+    "feedback/*/*.jsonl",
+    "dpo/reference.json",
+    "dpo/adapter/adapter_model.safetensors",
+    "dpo/metrics.jsonl",
+    "evaluation/predictions/*/*/*.jsonl",
+    "evaluation/scores.json",
+)
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    found = {str(path.relative_to(run)): path.read_bytes() for pattern in DATA for path in run.glob(pattern)}
+    assert len(found) > 40
+    return found
+
+
+def start(recipe: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "xllms", "run", str(recipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(recipe: Path) -> str:
+    process = start(recipe)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def kill_when(recipe: Path, ready: Callable[[], bool], not_yet: Path) -> None:
+    """Start the run, and kill it as soon as `ready`; it must not have finished the stage by then."""
+    process = start(recipe)
+    try:
+        deadline = time.monotonic() + 200
+        while not ready():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline, "the moment to kill never came"
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not not_yet.exists(), "killed too late to prove anything"
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], str]:
+    folder = tmp_path_factory.mktemp("unbroken")
+    output = finish(write_recipe(folder, tiny_model_folder))
+    return contents(folder / "run"), output
+
+
+def test_a_run_ends_with_the_table_and_the_report(unbroken: tuple[dict[str, bytes], str]) -> None:
+    _, output = unbroken
+    assert "chrF++" in output
+    assert "report.html" in output.splitlines()[-1]
+    for stage in ("instructions", "sft", "feedback", "dpo", "evaluation"):
+        assert any(line.startswith(stage) and "done" in line for line in output.splitlines()), output
+
+
+def test_kill_9_in_every_stage_gives_the_same_bytes(
+    unbroken: tuple[dict[str, bytes], str], tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, tiny_model_folder)
+    run = tmp_path / "run"
+    moments = {
+        "instructions": lambda: len(list(run.glob("instructions/rejected/*.jsonl"))) >= 2,
+        "sft": lambda: bool(list(run.glob("sft/checkpoints/checkpoint-2/complete"))),
+        "feedback": lambda: len(list(run.glob("feedback/preferences/*.jsonl"))) >= 1,
+        "dpo": lambda: bool(list(run.glob("dpo/checkpoints/checkpoint-2/complete"))),
+        "evaluation": lambda: len(list(run.glob("evaluation/predictions/facts/sft/*.jsonl"))) >= 2,
+    }
+    for stage, ready in moments.items():
+        kill_when(recipe, ready, run / stage / "manifest.json")
+    finish(recipe)
+    want, got = unbroken[0], contents(run)
+    assert got.keys() == want.keys()
+    differing = [name for name in want if got[name] != want[name]]
+    assert differing == []
+
+
+def test_a_finished_run_does_nothing_again(
+    unbroken: tuple[dict[str, bytes], str], tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path, tiny_model_folder)
+    finish(recipe)
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.json*") if "report" not in path.parts
+    }
+    output = finish(recipe)
+    assert "done" not in output  # no stage shows progress
+    assert before == {path: path.stat().st_mtime_ns for path in before}

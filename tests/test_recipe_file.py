@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from xllms.errors import InputError
-from xllms.pipeline import check_languages
+from xllms.pipeline import check
 from xllms.recipe import AlpacaSource, CldrSource, Recipe
 from xllms.recipe_file import describe, load_recipe
 
@@ -37,7 +37,7 @@ def refusal(folder: Path, text: str | bytes, *overrides: str) -> str:
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.name for path in SHIPPED])
 def test_shipped_recipes_load_and_their_languages_are_known(path: Path) -> None:
     recipe = load_recipe(path)
-    check_languages(recipe)
+    check(recipe)
     assert load_recipe(path, ["seed=7"]).seed == 7
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from xllms.errors import InputError
 from xllms.languages import get, resolve
 from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
 from xllms.recipe import AlpacaSource, Recipe
@@ -30,7 +31,7 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
     Raises:
         InputError: wrong input, or a stage made with other settings and no `overwrite`.
     """
-    check_languages(recipe)
+    check(recipe)
     kept = recipe.output / RECIPE_FILE
     before = kept.read_bytes() if kept.exists() else None
     write_atomic(
@@ -52,12 +53,16 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
             _RUN[stage](recipe)
 
 
-def check_languages(recipe: Recipe) -> None:
-    """Find a misspelt language before the first stage, not after hours.
+def check(recipe: Recipe) -> None:
+    """Find a misspelt language or a missing folder before the first stage, not after hours.
 
     Raises:
         UnknownLanguage: with the nearest names.
+        InputError: a folder or file that a later stage reads is not there.
     """
+    data = recipe.evaluation.data
+    if data is not None and not data.is_dir():
+        raise InputError(f"evaluation.data: {data}: no such folder")
     for names in (recipe.languages, recipe.feedback.languages, recipe.evaluation.languages):
         resolve(names)
     for source in recipe.instructions.sources:

@@ -54,6 +54,8 @@ def _parse_yaml(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{where}:{line}: not valid YAML: {error.problem}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not valid YAML: an anchor refers to itself") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-45 looks like a date and is none
         raise InputError(f"{where}: not valid YAML: {str(error).splitlines()[0]}") from None
 

@@ -17,6 +17,7 @@ from xllms.evaluation.scores import summarise
 from xllms.languages import resolve
 from xllms.manifest import StageFolder, output_fingerprint, sha256_file, write_atomic
 from xllms.models import Loaded, load
+from xllms.models.loading import resolve as resolve_model
 from xllms.progress import Progress
 from xllms.recipe import EvaluationSettings, ModelSettings
 from xllms.records import Prediction, read_jsonl, to_jsonl
@@ -66,6 +67,7 @@ def run(
     if stage.done:
         return
     units = list(_units(settings, instructions))
+    resolve_model(model.name)  # before the folder is begun: a typo leaves nothing behind
     stage.begin()
     with Progress("evaluation", len(adapters) * sum(len(u.codes) for u in units), "languages") as progress:
         for name, adapter in adapters.items():

@@ -71,6 +71,10 @@ def _text(value: Any, name: str, where: str) -> str:
     if name not in value and name != "input":
         raise InputError(f"{where}: field `{name}` is missing (has: {', '.join(value) or 'nothing'})")
     text = value.get(name) if value.get(name) is not None or name != "input" else ""
+    if isinstance(text, str) and not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise InputError(
+            f"{where}: field `{name}` holds half a character (a lone surrogate); repair or drop the record"
+        )
     if not isinstance(text, str):
         raise InputError(f"{where}: field `{name}` is not a text but {json.dumps(text)[:40]}")
     if not text.strip() and name != "input":

@@ -36,10 +36,10 @@ def run(
     )
     if stage.done:
         return
-    stage.begin()
     loaded = load(model, template)
     seed_everything(seed)
     loaded.model = add_lora(base_of(loaded), settings.lora)
+    stage.begin()  # after what a corrected recipe would change: a typo leaves no folder behind
     training, validation = (
         encode_instructions(_records(instructions, split), loaded.template, settings.max_length)
         for split in ("train", "validation")

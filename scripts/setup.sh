@@ -36,6 +36,6 @@ fi
 # Torch is there now, and held: nothing that is installed next may bring another.
 held=$(mktemp)
 trap 'rm -f "$held"' EXIT
-"$venv/bin/python" -c 'import torch; print(f"torch=={torch.__version__}")' >"$held"
+"$venv/bin/python" -c 'import warnings; warnings.simplefilter("ignore"); import torch; print(f"torch=={torch.__version__}")' >"$held"
 "${pip[@]}" -c "$held" -e ".[$extra]"
 touch "$stamp"

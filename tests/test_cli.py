@@ -356,6 +356,8 @@ def test_ctrl_c_is_one_line_and_keeps_what_was_finished(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts the tests in the background has them inherit an ignored SIGINT; a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     waiting_until = time.monotonic() + 60
     while not list(units.glob("*.jsonl")) and process.poll() is None and time.monotonic() < waiting_until:

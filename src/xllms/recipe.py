@@ -54,6 +54,13 @@ class AlpacaSource(Settings):
     instruction_language: str = Field("English", description="language of the instructions")
     validation_share: float = Field(0.02, ge=0, lt=1)
     feedback_share: float = Field(0.05, ge=0, lt=1)
+    evaluation_share: float = Field(0.05, ge=0, lt=1, description="held out by prompt, and asked in the evaluation")
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> "AlpacaSource":
+        if self.validation_share + self.feedback_share + self.evaluation_share >= 1:
+            raise ValueError("the shares of validation, feedback and evaluation leave nothing to train on")
+        return self
 
 
 Source = Annotated[CldrSource | AlpacaSource, Field(discriminator="type")]

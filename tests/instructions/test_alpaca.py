@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from xllms.errors import InputError
 from xllms.instructions.alpaca import DUPLICATE, alpaca_records
@@ -97,3 +98,8 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes('[{"instruction": "é"}]'.encode("latin-1"))
     with pytest.raises(InputError, match="not UTF-8"):
         alpaca_records(AlpacaSource(path=tmp_path / "latin.json"), 0)
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
+    with pytest.raises(ValidationError, match="leave nothing to train on"):
+        AlpacaSource(path=Path("x.jsonl"), validation_share=0.5, feedback_share=0.4, evaluation_share=0.1)

@@ -55,9 +55,12 @@ def alpaca_records(settings: AlpacaSource, seed: int) -> tuple[dict[str, list[In
 
 def _split(settings: AlpacaSource, seed: int, *prompt: str) -> str:
     point = int.from_bytes(_digest(str(seed), *prompt)[:8]) / 2**64
-    if point < settings.validation_share:
-        return "validation"
-    return "feedback" if point < settings.validation_share + settings.feedback_share else "train"
+    for split in ("validation", "feedback", "evaluation"):
+        share: float = getattr(settings, f"{split}_share")
+        if point < share:
+            return split
+        point -= share
+    return "train"
 
 
 def _digest(*texts: str) -> bytes:

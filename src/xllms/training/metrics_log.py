@@ -51,18 +51,23 @@ class MetricsLog:
     def __init__(self, path: Path, resumed_at: int) -> None:
         self.path = path
         kept = []
+        self._written: set[tuple[int, str]] = set()
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
-                    step = json.loads(line)["step"]
-                except (json.JSONDecodeError, KeyError):
+                    values = json.loads(line)
+                except json.JSONDecodeError:
                     continue  # a killed process left half a line
-                if step <= resumed_at:
+                if values["step"] <= resumed_at:
                     kept.append(line)
+                    self._written.add((values["step"], values["split"]))
         write_atomic(path, "".join(line + "\n" for line in kept))
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
-        """One line for one split at one step."""
+        """One line for one split at one step; a second for the same is what a resumed run computes again, and left out."""
+        if (step, split) in self._written:
+            return
+        self._written.add((step, split))
         line = json.dumps({"step": step, "split": split, **values}, ensure_ascii=False)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

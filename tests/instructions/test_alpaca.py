@@ -31,8 +31,9 @@ def test_real_data(name: str, code: str) -> None:
     records, rejected = alpaca_records(source, 0)
     total = sum(map(len, records.values()))
     assert total + len(rejected) == len(json.loads(path.read_text(encoding="utf-8")))
-    assert len(records["train"]) > 0.88 * total
-    assert len(records["validation"]) > 0 and len(records["feedback"]) > len(records["validation"])
+    held_out = source.validation_share + source.feedback_share + source.evaluation_share
+    assert len(records["train"]) == pytest.approx((1 - held_out) * total, rel=0.04)
+    assert 0 < len(records["validation"]) < min(len(records["feedback"]), len(records["evaluation"]))
     assert {one.language for split in records.values() for one in split} == {code}
     assert alpaca_records(source, 0)[0] == records
     assert alpaca_records(source, 1)[0] != records

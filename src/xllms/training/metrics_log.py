@@ -64,7 +64,7 @@ class MetricsLog:
         write_atomic(path, "".join(line + "\n" for line in kept))
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
-        """One line for one split at one step; a second for the same is what a resumed run computes again, and left out."""
+        """One line for one split at one step; what a resumed run computes again is left out."""
         if (step, split) in self._written:
             return
         self._written.add((step, split))

@@ -110,7 +110,7 @@ def test_alpaca_beside_cldr(tmp_path: Path) -> None:
     train = read_split(folder, "train")
     assert {one.source for one in train["swh_Latn"]} == {"cldr"}
     assert {one.source for one in train["eng_Latn"]} == {"alpaca"}
-    assert "eng_Latn" not in read_split(folder, "evaluation")
+    assert {one.source for one in read_split(folder, "evaluation")["eng_Latn"]} == {"alpaca"}
     data.write_text(json.dumps([{"instruction": "Say a", "input": "", "output": "a"}]))
     with pytest.raises(InputError, match="gave other data"):
         stage.run(settings, [get("swh_Latn")], 0, folder)

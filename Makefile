@@ -1,4 +1,5 @@
 # Each target makes or reuses the virtual environment it needs: VENV (.venv), TORCH=cuda for a GPU build of torch.
+# ARGS go to `xllms run`, such as ARGS='--set output=runs/mine'.
 VENV ?= .venv
 export VENV
 export HF_HUB_DISABLE_TELEMETRY = 1
@@ -7,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 quickstart:  ## the whole pipeline on a real model, about ten minutes on two cores
 	@scripts/setup.sh quickstart
-	$(VENV)/bin/xllms run recipes/quickstart.yaml
+	$(VENV)/bin/xllms run recipes/quickstart.yaml $(ARGS)
 
 test:  ## the tests
 	@scripts/setup.sh dev

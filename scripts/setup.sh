@@ -11,7 +11,7 @@ python=${PYTHON:-python3}
 torch=${TORCH:-cpu}
 stamp="$venv/.xllms-$extra-$torch"
 
-if [ ! -x "$venv/bin/python" ]; then
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then  # not there, or half made
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "xllms needs Python 3.11 or newer; $python is $("$python" --version). Set PYTHON=python3.12, say." >&2
     exit 2
@@ -19,12 +19,15 @@ if [ ! -x "$venv/bin/python" ]; then
   echo "making $venv" >&2
   "$python" -m venv "$venv"
 fi
-if [ -e "$stamp" ] && [ ! pyproject.toml -nt "$stamp" ] && [ ! constraints/cpu.txt -nt "$stamp" ]; then
+if [ -e "$stamp" ] && [ ! scripts/setup.sh -nt "$stamp" ] && [ ! pyproject.toml -nt "$stamp" ] && [ ! constraints/cpu.txt -nt "$stamp" ]; then
   exit 0
 fi
 
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
-if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+has=$("$venv/bin/python" -W ignore -c 'import torch; print("cuda" if torch.version.cuda else "cpu")' 2>/dev/null || true)
+if [ "$has" != "$torch" ]; then
+  echo "installing torch ($torch), then the rest: some minutes" >&2
+  [ -z "$has" ] || "$venv/bin/python" -m pip uninstall --quiet --yes torch
   if [ "$torch" = cuda ]; then
     "${pip[@]}" torch==2.13.0
   else

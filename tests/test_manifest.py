@@ -135,9 +135,23 @@ def test_changed_settings_are_refused_with_then_and_now(tmp_path: Path, changed:
 def test_changed_inputs_are_refused_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "sft"
     stage(folder, instructions="abc").begin()
+    (folder / "unit.jsonl").write_text("{}\n")
     with pytest.raises(ChangedSettings, match="instructions gave other data"):
         stage(folder, instructions="abd").begin()
     stage(folder, instructions="abc").begin()
+
+
+def test_a_folder_in_which_nothing_was_made_binds_nobody(tmp_path: Path) -> None:
+    """A typo that a stage refused after it had begun must not ask for --overwrite when it is corrected."""
+    folder = tmp_path / "sft"
+    stage(folder, {"model": "typo"}).begin()
+    (folder / ".part-1-unit.jsonl").write_text("{")
+    corrected = stage(folder, {"model": "right"})
+    assert not corrected.done
+    corrected.begin()
+    (folder / "unit.jsonl").write_text("{}\n")
+    with pytest.raises(ChangedSettings):
+        stage(folder, {"model": "typo"}).begin()
 
 
 def test_settings_that_json_writes_alike_are_the_same(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_kill_9_in_every_stage_gives_the_same_bytes(
         "instructions": lambda: len(list(run.glob("instructions/rejected/*.jsonl"))) >= 2,
         "sft": lambda: bool(list(run.glob("sft/checkpoints/checkpoint-2/complete"))),
         "feedback": lambda: len(list(run.glob("feedback/preferences/*.jsonl"))) >= 1,
-        "dpo": lambda: bool(list(run.glob("dpo/checkpoints/checkpoint-2/complete"))),
+        "dpo": lambda: bool(list(run.glob("dpo/checkpoints/checkpoint-4/complete"))),  # the last one
         "evaluation": lambda: len(list(run.glob("evaluation/predictions/facts/sft/*.jsonl"))) >= 2,
     }
     for stage, ready in moments.items():

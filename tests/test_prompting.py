@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tokenizers import BOS, CHAT, END, EOS, small_tokenizer
+from tests.small_tokenizers import BOS, CHAT, END, EOS, small_tokenizer
 from xllms.errors import InputError
 from xllms.models.shipped import cache_folder
 from xllms.prompting import TEMPLATE_FILE, PromptTemplate
@@ -122,7 +122,7 @@ def test_a_chat_template_that_shows_the_date_asks_the_same_tomorrow(tmp_path: Pa
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
     code = (
-        "from tests.tokenizers import CHAT, small_tokenizer\n"
+        "from tests.small_tokenizers import CHAT, small_tokenizer\n"
         "from xllms.prompting import PromptTemplate\n"
         "print(PromptTemplate(small_tokenizer(chat_template=CHAT), 'chat').fingerprint)\n"
         "print(PromptTemplate(small_tokenizer(adds_bos=True), 'alpaca').fingerprint)\n"

@@ -204,6 +204,8 @@ def _unexpected(error: Exception) -> int:
             "no space left on the disk; free some and run the same command again: what was finished is kept",
             1,
         )
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return _fail("out of memory; lower batch_size or max_length of the stage, or set model.dtype: bfloat16", 1)
     if os.environ.get("XLLMS_DEBUG"):
         raise error
     first = (text.strip().splitlines() or [""])[0]
@@ -213,7 +215,9 @@ def _unexpected(error: Exception) -> int:
 def _missing(error: ModuleNotFoundError) -> int:
     name = (error.name or "").partition(".")[0]
     if name in ("torch", "transformers", "peft", "accelerate", "safetensors"):
-        return _fail(f"{name} is not installed; run `pip install 'xllms[train]'` (torch first, see the README)", 2)
+        return _fail(
+            f"{name} is not installed; run `pip install -e '.[train]'` in the checkout (torch first, see the README)", 2
+        )
     return _unexpected(error)
 
 

@@ -1,5 +1,6 @@
 """One answer from a run's model, for `xllms generate`."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from xllms.engines.local import LocalEngine, Sampling
 from xllms.errors import InputError
 from xllms.languages import Language, get
 from xllms.languages.identification import identify
+from xllms.manifest import STARTED, read_json
 from xllms.models import load
 from xllms.pipeline import RECIPE_FILE, adapters
+from xllms.recipe import ModelSettings
 from xllms.recipe_file import load_recipe
 
 
@@ -46,7 +49,11 @@ def answer(
     if name not in known:
         raise InputError(f"{run}: has no finished `{name}` model; it has: {', '.join(known)}")
     folder = known[name]
-    engine = LocalEngine(load(recipe.model, recipe.template, folder / "adapter" if folder else None))
+    settings, template = recipe.model, recipe.template
+    if folder:  # what the adapter was trained with, whatever the recipe says by now
+        made_with = read_json(folder / STARTED)["settings"]
+        settings, template = ModelSettings(**made_with["model"]), made_with["template"]
+    engine = LocalEngine(load(settings, template, folder / "adapter" if folder else None))
     asked = (_in_language(instruction, wanted), given)
     text = engine.answer([asked], max_new_tokens, Sampling(temperature, 0.95 if temperature else 1.0, seed))[0]
     verdict = identify(text, wanted)
@@ -55,6 +62,6 @@ def answer(
 
 def _in_language(instruction: str, language: Language) -> str:
     """The instruction names the language it wants, as the training data does."""
-    if language.name.casefold() in instruction.casefold():
+    if re.search(rf"\b{re.escape(language.name)}(?!\w)", instruction):
         return instruction
     return f"{instruction.rstrip()} Answer in {language.name}."

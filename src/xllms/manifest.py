@@ -8,10 +8,12 @@ goes on where it stopped, and a stage whose settings or inputs changed is refuse
 import contextlib
 import errno
 import hashlib
+import importlib.metadata
 import json
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +25,7 @@ from xllms.errors import InputError, XllmsError
 MANIFEST = "manifest.json"
 STARTED = "started.json"
 _TEMPORARY = ".part-"
+_LIBRARIES = ("babel", "pycld2", "sacrebleu", "torch", "transformers", "peft", "accelerate")
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -120,7 +123,7 @@ class StageFolder:
         if not (self.path / STARTED).exists():
             return
         before = read_json(self.path / STARTED)
-        if before == json.loads(json.dumps(self.made_with)):
+        if before == json.loads(json.dumps(self.made_with)) or self._nothing_made:
             return
         changed = _changed_keys(before, self.made_with)
         raise ChangedSettings(
@@ -131,12 +134,17 @@ class StageFolder:
     def begin(self) -> None:
         """Open the folder for work: note what it is made with, and clear what a killed process left half-written."""
         self.check()
-        self._begun = time.monotonic()
         if self.path.exists():
             for leftover in self.path.rglob(f"{_TEMPORARY}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        if not (self.path / STARTED).exists():
+        if self._nothing_made or not (self.path / STARTED).exists():
             write_atomic(self.path / STARTED, json.dumps(self.made_with, indent=1, ensure_ascii=False) + "\n")
+
+    @property
+    def _nothing_made(self) -> bool:
+        """The folder was begun and holds nothing yet: a refused attempt binds nobody to its settings."""
+        made = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY)]
+        return [path.name for path in made] == [STARTED]
 
     def finish(self, counts: Mapping[str, Any], data: list[Path], **more: Any) -> None:
         """Write the manifest: from now on the stage is done.
@@ -152,7 +160,8 @@ class StageFolder:
             "counts": dict(counts),
             **more,
             "seconds": round(time.monotonic() - self._begun, 1),
-            "versions": {"xllms": __version__, "python": platform.python_version()},
+            "peak_memory_gb": _peak_memory_gb(),
+            "versions": {"xllms": __version__, "python": platform.python_version(), **_library_versions()},
         }
         write_atomic(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
@@ -184,6 +193,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def output_fingerprint(folder: Path) -> str:
     """Identity of what a finished stage gave to later stages: a digest over its files' digests."""
     return fingerprint(read_manifest(folder)["files"])
+
+
+def _peak_memory_gb() -> float:
+    """Largest resident size of this process so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+
+
+def _library_versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _changed_keys(before: Any, now: Any, prefix: str = "") -> list[str]:

@@ -48,9 +48,24 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
                 if before is not None:  # the files are still those of the recipe before
                     write_atomic(kept, before)
                 raise
-            for later in STAGES[STAGES.index(stage) :]:
-                shutil.rmtree(recipe.output / later, ignore_errors=True)
-            _RUN[stage](recipe)
+            _make_again(recipe, stage)
+
+
+def _make_again(recipe: Recipe, stage: str) -> None:
+    """Run a stage with new settings; what it made before goes when the new work has begun, not when it is refused."""
+    aside = {name: recipe.output / f".old-{name}" for name in STAGES[STAGES.index(stage) :]}
+    for name, old in aside.items():
+        shutil.rmtree(old, ignore_errors=True)
+        if (recipe.output / name).exists():
+            (recipe.output / name).rename(old)
+    try:
+        _RUN[stage](recipe)
+    finally:
+        refused = not (recipe.output / stage).exists()
+        for name, old in aside.items():
+            if refused and old.exists():
+                old.rename(recipe.output / name)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def check(recipe: Recipe) -> None:
@@ -63,12 +78,17 @@ def check(recipe: Recipe) -> None:
     data = recipe.evaluation.data
     if data is not None and not data.is_dir():
         raise InputError(f"evaluation.data: {data}: no such folder")
-    for names in (recipe.languages, recipe.feedback.languages, recipe.evaluation.languages):
-        resolve(names)
+    held = {language.code for language in resolve(recipe.languages)}
     for source in recipe.instructions.sources:
         if isinstance(source, AlpacaSource):
-            get(source.language)
+            held.add(get(source.language).code)
             get(source.instruction_language)
+    for key, names in (("feedback", recipe.feedback.languages), ("evaluation", recipe.evaluation.languages)):
+        if not held & {language.code for language in resolve(names)}:
+            raise InputError(
+                f"{key}.languages: none of {', '.join(names)} is among the recipe's `languages`; "
+                f"name some of them in {key}.languages"
+            )
 
 
 def adapters(output: Path) -> dict[str, Path | None]:

@@ -114,9 +114,8 @@ class FeedbackSettings(Settings):
     prompts: int = Field(8, ge=1, description="prompts per language, from the feedback split")
     samples: int = Field(4, ge=1, description="answers sampled per prompt")
     temperature: float = Field(0.9, gt=0)
-    top_p: float = Field(0.95, gt=0, le=1)
-    max_new_tokens: int = Field(32, ge=1)
-    one_line: bool = Field(True, description="an answer ends with its first line; off for longer answers")
+    top_p: float = Field(0.95, gt=0, le=1, description="nucleus to draw from, of the 256 likeliest tokens")
+    max_new_tokens: int = Field(32, ge=1, description="an answer that is cut off here is not ranked")
 
 
 class DpoSettings(TrainingSettings):
@@ -136,6 +135,11 @@ class EvaluationSettings(Settings):
     languages: tuple[str, ...] = Field(("hundred",), min_length=1, description="groups, codes or names")
     benchmarks: tuple[Literal["facts", "xcopa"], ...] = Field(("facts",), min_length=1)
     data: Path | None = Field(None, description="folder with the files of benchmarks that ship none, such as xcopa/")
+    xcopa_languages: tuple[str, ...] = Field(
+        ("en", "et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"),
+        min_length=1,
+        description="folders of XCOPA; each must have its file",
+    )
     xcopa_split: Literal["validation", "test"] = "validation"
     batch_languages: int = Field(8, ge=1, description="languages whose items are answered together: one unit of work")
     max_new_tokens: int = Field(32, ge=1)

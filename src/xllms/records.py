@@ -33,6 +33,11 @@ class Instruction(Record):
     kind: str = Field(default="", description="kind of task within the source, such as territory")
     parallel_id: str = Field(default="", description="the same for one record in all its languages")
 
+    @property
+    def one_line(self) -> bool:
+        """A fact is one line: a model that goes on to invent further questions is judged by its answer alone."""
+        return self.source == "cldr"
+
 
 class Preference(Record):
     """Two responses to one instruction, the better first, with why each stands where it does."""

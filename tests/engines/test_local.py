@@ -57,6 +57,36 @@ def test_greedy_answers_equal_generate_one_by_one(architecture: str, batch: list
     assert got == [generate_alone(writer.loaded.model, p, 8) for p in batch]
 
 
+def test_a_one_line_answer_keeps_what_stands_before_the_break_in_the_same_token() -> None:
+    """Tokens such as `.` and a line break in one are common; so is a break in front of the answer."""
+    writer = engine("llama")
+    words = {token: f"w{token} " for token in range(131)} | {token: f"e{token}.\n" for token in range(0, 131, 3)}
+
+    class Words(IdTemplate):
+        tokenizer = SimpleNamespace(
+            decode=lambda ids: "".join(words[i] for i in ids),
+            batch_decode=lambda rows: ["".join(words[int(i)] for i in row) for row in rows],
+        )
+
+        def decode(self, ids: tuple[int, ...]) -> str:
+            return "".join(words[i] for i in ids)
+
+    writer.loaded.template = cast(Any, Words())
+    asked = [(f"{3 + i % 7} {4 + i % 5} 5", "") for i in range(10)]
+    whole = writer.answer(asked, 12)
+    lines = writer.write(asked, 12, Sampling(one_line=True))
+    assert [line.text for line in lines] == [text.splitlines()[0].strip() for text in whole]
+    assert any(line.text.endswith(".") and line.ended for line in lines)
+
+
+def test_an_answer_that_is_cut_off_says_so() -> None:
+    writer = engine("llama")
+    cast(Any, writer.loaded).template = SimpleNamespace(
+        stop_ids=frozenset(), prompt_ids=IdTemplate().prompt_ids, decode=IdTemplate().decode
+    )
+    assert [answer.ended for answer in writer.write([("3 4", "")], 5)] == [False]
+
+
 def test_sampling_is_repeatable_and_moves_with_the_seed() -> None:
     writer = engine("llama", batch_size=64)
     asked = [("3 4 5", "")] * 20

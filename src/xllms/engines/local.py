@@ -28,13 +28,21 @@ class Sampling:
         temperature: 0 takes the likeliest token.
         top_p: nucleus to draw from above temperature 0.
         seed: of the draws.
-        one_line: an answer ends with its first line that is not blank.
+        one_line: an answer is its first line that is not blank.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     one_line: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """One answer; `ended` is False where it was cut off at the limit of tokens."""
+
+    text: str
+    ended: bool
 
 
 class LocalEngine:
@@ -53,36 +61,50 @@ class LocalEngine:
         self, prompts: Sequence[tuple[str, str]], max_new_tokens: int, sampling: Sampling = Sampling()
     ) -> list[str]:
         """One answer per (instruction, input), in order; the same call gives the same answers."""
+        return [written.text for written in self.write(prompts, max_new_tokens, sampling)]
+
+    def write(
+        self, prompts: Sequence[tuple[str, str]], max_new_tokens: int, sampling: Sampling = Sampling()
+    ) -> list[Written]:
+        """Like `answer`, and tells of each whether it came to its end."""
         template = self.loaded.template
         ids = [template.prompt_ids(instruction, given) for instruction, given in prompts]
         # Alike prompts together: they share prefixes, and end at like lengths.
         order = sorted(range(len(ids)), key=ids.__getitem__)
-        answers = [""] * len(ids)
+        answers = [Written("", True)] * len(ids)
         draw = torch.Generator().manual_seed(sampling.seed)
         for start in range(0, len(order), self.batch_size):
             part = order[start : start + self.batch_size]
-            for index, completion in zip(
-                part, self._write([ids[i] for i in part], max_new_tokens, sampling, draw), strict=True
-            ):
-                answers[index] = template.decode(completion)
+            completions = self._complete([ids[i] for i in part], max_new_tokens, sampling, draw)
+            for index, (completion, ended) in zip(part, completions, strict=True):
+                text = template.decode(completion)
+                if sampling.one_line:
+                    text = next((line.strip() for line in text.splitlines() if line.strip()), "")
+                answers[index] = Written(text, ended)
         return answers
 
     @torch.inference_mode()
-    def _write(self, prompts: list[Ids], limit: int, sampling: Sampling, draw: torch.Generator) -> list[Ids]:
+    def _complete(
+        self, prompts: list[Ids], limit: int, sampling: Sampling, draw: torch.Generator
+    ) -> list[tuple[Ids, bool]]:
         model = base_model(self.loaded.model)
         read = _read_trie if self.loaded.batching == "trie" else _read_padded
         state = read(model, prompts, limit)
         stop = torch.tensor(sorted(self.loaded.template.stop_ids), device=model.device)
         written = torch.empty(len(prompts), limit, dtype=torch.long, device=model.device)
-        ended_at = torch.full((len(prompts),), limit)
+        length = torch.full((len(prompts),), limit)
+        ended = torch.zeros(len(prompts), dtype=torch.bool)
         live = torch.arange(len(prompts))
         for step in range(limit):
             token = _draw(_logits(model, state.hidden), sampling, draw)
             written[live.to(model.device), step] = token
             ending = torch.isin(token, stop).cpu()
+            length[live[ending]] = step
             if sampling.one_line:
-                ending |= self._line_ends(written[live.to(model.device), : step + 1])
-            ended_at[live[ending]] = step
+                broken = self._line_ends(written[live.to(model.device), : step + 1]) & ~ending
+                length[live[broken]] = step + 1  # a token may hold the last letters before the break
+                ending |= broken
+            ended[live[ending]] = True
             if bool(ending.all()):
                 break
             if step + 1 < limit:
@@ -90,7 +112,8 @@ class LocalEngine:
                     live, token = live[~ending], token[~ending.to(token.device)]
                     state.keep((~ending).nonzero().flatten())
                 state.advance(model, token)
-        return [tuple(written[i, : int(ended_at[i])].tolist()) for i in range(len(prompts))]
+        rows = written.tolist()
+        return [(tuple(rows[i][: int(length[i])]), bool(ended[i])) for i in range(len(prompts))]
 
     def _line_ends(self, written: Tensor) -> Tensor:
         """(B, tokens so far) -> (B,) whether the last token breaks a line after something was said."""

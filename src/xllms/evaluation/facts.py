@@ -30,7 +30,7 @@ def predict(
     records = [record for code in items for record in items[code]]
     answers: dict[str, str] = {}
     for one_line in (True, False):
-        part = [record for record in records if _one_line(record) is one_line]
+        part = [record for record in records if record.one_line is one_line]
         texts = engine.answer([(r.instruction, r.input) for r in part], max_new_tokens, Sampling(one_line=one_line))
         answers |= {record.id: text for record, text in zip(part, texts, strict=True)}
     return {code: [_prediction(record, model, answers[record.id]) for record in items[code]] for code in items}
@@ -51,15 +51,7 @@ def score(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def _one_line(record: Instruction) -> bool:
-    """A fact is one line; a base model that goes on to invent further questions is judged by its answer alone."""
-    return record.source == "cldr"
-
-
-def _prediction(record: Instruction, model: str, answer: str) -> Prediction:
-    output = answer.strip()
-    if _one_line(record):
-        output = next((line.strip() for line in output.splitlines()), "")
+def _prediction(record: Instruction, model: str, output: str) -> Prediction:
     verdict = identify(output, get(record.language))
     correct = exact_match(output, record.output)
     return Prediction(

@@ -118,7 +118,7 @@ def _units(settings: EvaluationSettings, instructions: Path) -> Iterator[Unit]:
             items = {code: held_out[code][: settings.limit] for code in group}
             yield Unit("facts", group, _facts_predictor(items, settings.max_new_tokens))
     if "xcopa" in settings.benchmarks and settings.data is not None:
-        for task in xcopa.read(settings.data, settings.xcopa_split, settings.limit):
+        for task in xcopa.read(settings.data, settings.xcopa_split, settings.xcopa_languages, settings.limit):
             yield Unit("xcopa", (task.code,), _xcopa_predictor(task))
 
 

@@ -62,31 +62,34 @@ class Task:
     items: tuple[Item, ...]
 
 
-def read(data: Path, split: Literal["validation", "test"], limit: int | None = None) -> list[Task]:
-    """Every language whose file of this split is there.
+def read(
+    data: Path, split: Literal["validation", "test"], languages: Sequence[str], limit: int | None = None
+) -> list[Task]:
+    """The items of some languages.
 
     Args:
         data: folder that holds `xcopa/`, or `xcopa` itself.
         split: `validation` or `test`.
+        languages: names of XCOPA's folders, such as sw.
         limit: items per language at most.
 
     Raises:
-        InputError: no such folder or file, or a line that is no item; names it.
+        InputError: an unknown language, a missing file, or a line that is no item; names it.
     """
     root = data / "xcopa" if (data / "xcopa").is_dir() else data
     tasks = []
-    for folder, (code, *_) in _LANGUAGES.items():
+    for folder in languages:
+        if folder not in _LANGUAGES:
+            raise InputError(f"evaluation.xcopa_languages: XCOPA has no `{folder}`; it has {', '.join(_LANGUAGES)}")
         path = root / folder / f"{_PREFIX[split]}.{folder}.jsonl"
-        if path.exists():
-            items = tuple(parse_record(value, Item, f"{path}:{number}") for number, value in read_json_lines(path))
-            if not items:
-                raise InputError(f"{path}: holds no items; was the download cut off?")
-            tasks.append(Task(folder, code, items[:limit]))
-    if not tasks:
-        raise InputError(
-            f"{root / 'sw' / (_PREFIX[split] + '.sw.jsonl')}: no such file, nor for any other language; "
-            "--data names the folder that holds XCOPA's files"
-        )
+        if not path.exists():
+            raise InputError(
+                f"{path}: no such file; --data names XCOPA's folder, evaluation.xcopa_languages what it has"
+            )
+        items = tuple(parse_record(value, Item, f"{path}:{number}") for number, value in read_json_lines(path))
+        if not items:
+            raise InputError(f"{path}: holds no items; was the download cut off?")
+        tasks.append(Task(folder, _LANGUAGES[folder][0], items[:limit]))
     return tasks
 
 

@@ -76,19 +76,32 @@ def _write_unit(
     unit_seed = int(fingerprint([seed, "feedback", language.code])[:8], 16)  # the same whatever ran before
     draw = random.Random(unit_seed)
     records = list(records)[: settings.prompts]
-    asked = [(r.instruction, r.input) for r in records for _ in range(settings.samples)]
-    answers = engine.answer(
-        asked, settings.max_new_tokens, Sampling(settings.temperature, settings.top_p, unit_seed, settings.one_line)
-    )
+    answers = _sample(records, engine, settings, unit_seed)
     pairs, lines = [], []
-    for number, record in enumerate(records):
-        texts = dict.fromkeys(answers[number * settings.samples : (number + 1) * settings.samples])
+    for record in records:
+        texts = dict.fromkeys(answers[record.id])
         ranked = rank([judge(text, record, language, "sample of the SFT model") for text in texts])
         constructed = wrong_language(record, same_fact.get(record.parallel_id, {}), language, draw)
         pairs += pair(record, ranked, constructed)
         lines.append(json.dumps(_candidates(record, ranked, constructed), ensure_ascii=False) + "\n")
     write_atomic(folder / "candidates" / f"{language.code}.jsonl", "".join(lines))
     write_atomic(_pairs_path(folder, language), to_jsonl(pairs))
+
+
+def _sample(
+    records: Sequence[Instruction], engine: LocalEngine, settings: FeedbackSettings, seed: int
+) -> dict[str, list[str]]:
+    """Answers to each record. One that was cut off at the limit never said its end, and is left out of the ranking."""
+    answers: dict[str, list[str]] = {}
+    for one_line in (True, False):
+        part = [record for record in records if record.one_line is one_line]
+        asked = [(r.instruction, r.input) for r in part for _ in range(settings.samples)]
+        sampling = Sampling(settings.temperature, settings.top_p, seed, one_line)
+        written = engine.write(asked, settings.max_new_tokens, sampling)
+        for number, record in enumerate(part):
+            own = written[number * settings.samples : (number + 1) * settings.samples]
+            answers[record.id] = [answer.text for answer in own if answer.ended]
+    return answers
 
 
 def _candidates(

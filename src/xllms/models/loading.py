@@ -70,8 +70,12 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
         raise InputError(f"{folder}: no adapter here ({ADAPTER_FILE} is missing); run `xllms sft RECIPE` first")
     try:
         adapted: nn.Module = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"{folder}: the adapter does not fit this model: {_first_line(error)}") from None
+    except Exception as error:
+        if not _is_about_files(error):
+            raise
+        raise InputError(
+            f"{folder}: the adapter is damaged or does not fit this model: {_first_line(error)}; run its stage again"
+        ) from None
     return adapted
 
 
@@ -118,13 +122,21 @@ def quiet() -> None:
 def _from_pretrained(factory: Any, name: str, source: str, **kwargs: Any) -> Any:
     try:
         return factory.from_pretrained(source, **kwargs)
-    except (OSError, ValueError, RuntimeError) as error:
-        near = "" if name == source and "/" in name else f" (the model that ships with xllms is {SHIPPED})"
-        raise InputError(f"model {name}: cannot be loaded: {_first_line(error)}{near}") from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("safetensors", "safetensors_rust", "huggingface_hub"):
-            raise InputError(f"model {name}: cannot be loaded, damaged or cut off: {_first_line(error)}") from None
-        raise
+        if not _is_about_files(error):
+            raise
+        if name == source and not Path(name).exists():
+            why = f"no such folder here, and no such model on the hub, or no hub in reach: {_first_line(error)}"
+            raise InputError(f"model {name}: cannot be loaded: {why} (the model that ships is {SHIPPED})") from None
+        raise InputError(f"model {name}: cannot be loaded, damaged or cut off: {_first_line(error)}") from None
+
+
+def _is_about_files(error: Exception) -> bool:
+    """Whether a library failed on what it read, and not on a mistake of ours."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return False
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, (OSError, ValueError, RuntimeError)) or library.startswith(("safetensors", "huggingface"))
 
 
 def _device(settings: ModelSettings) -> torch.device:

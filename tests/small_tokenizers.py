@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
-
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
 BOS, EOS, TURN, END = "<s>", "</s>", "<turn>", "<end>"
 CHAT = (

@@ -35,10 +35,10 @@ def contents(run: Path) -> dict[str, bytes]:
     return found
 
 
-def start(recipe: Path) -> "subprocess.Popen[str]":
+def start(recipe: Path, *more: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "xllms", "run", str(recipe)],
+        [sys.executable, "-m", "xllms", "run", str(recipe), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -115,3 +115,11 @@ def test_a_finished_run_does_nothing_again(
     output = finish(recipe)
     assert "done" not in output  # no stage shows progress
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+    # A typo with --overwrite is refused, and nothing that was finished is lost.
+    process = start(recipe, "--set", "model.name=./no-such-model", "--overwrite")
+    refused, _ = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "no such folder" in refused
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert "done" not in finish(recipe)

@@ -21,8 +21,7 @@ from xllms.training.trainer import train
 LANGUAGES = ("deu_Latn", "swh_Latn", "tha_Thai")
 # Completions of different lengths: a mean of the parts' means would not be the mean of the whole.
 EXAMPLES = [
-    Example(LANGUAGES[i % 3], (TokenSequence((1, 5, 6 + i % 4), tuple(range(10, 12 + (i * 7) % 9)) + (2,)),))
-    for i in range(24)
+    Example(LANGUAGES[i % 3], (TokenSequence((1, 5, 6 + i % 4), (*range(10, 12 + (i * 7) % 9), 2)),)) for i in range(24)
 ]
 
 

@@ -6,7 +6,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 .PHONY: quickstart test test-slow lint format languages clean
 
-quickstart:  ## the whole pipeline on a real model, about ten minutes on two cores
+quickstart:  ## the whole pipeline on a real model, about a quarter of an hour on two cores
 	@scripts/setup.sh quickstart
 	$(VENV)/bin/xllms run recipes/quickstart.yaml $(ARGS)
 

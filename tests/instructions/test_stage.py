@@ -89,7 +89,10 @@ def test_finished_work_is_not_done_again(whole: Path, tmp_path: Path, monkeypatc
         raise AssertionError("drawn again")
 
     monkeypatch.setattr(stage, "_draw", refuse)
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json*")}
     stage.run(SETTINGS, LANGUAGES, 3, whole)
+    assert before
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*.json*")} == before
 
 
 def test_other_settings_are_refused(whole: Path) -> None:

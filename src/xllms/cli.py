@@ -70,8 +70,11 @@ def instructions(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = F
 
 @app.command()
 def sft(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False) -> None:
-    """Stage 2: supervised fine-tuning of a LoRA adapter on the instruction data."""
-    print(_run(recipe, set_, ("sft",), overwrite) / "sft" / "adapter")
+    """Stage 2: supervised fine-tuning on the instruction data: an adapter (LoRA, QLoRA) or all weights.
+
+    Several GPUs or machines: torchrun --nproc-per-node 4 -m xllms sft RECIPE
+    """
+    _print_tuned(_run(recipe, set_, ("sft",), overwrite) / "sft")
 
 
 @app.command()
@@ -82,8 +85,8 @@ def feedback(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False
 
 @app.command()
 def dpo(recipe: RecipePath, set_: Sets = None, overwrite: Overwrite = False) -> None:
-    """Stage 4: direct preference optimisation on the pairs."""
-    print(_run(recipe, set_, ("dpo",), overwrite) / "dpo" / "adapter")
+    """Stage 4: preference training on the pairs or rankings: DPO, or another of `xllms recipe dpo.loss`."""
+    _print_tuned(_run(recipe, set_, ("dpo",), overwrite) / "dpo")
 
 
 @app.command()
@@ -127,6 +130,27 @@ def generate(
     said = answer(model, instruction, language, given, stage, max_new_tokens, temperature, seed)
     print(said.text)
     print(f"[{said.model}; asked in {said.language}; {said.verdict}]", file=sys.stderr)
+
+
+@app.command()
+def merge(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/quickstart.")],
+    output: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the whole model goes; must not exist yet.")],
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="sft or dpo; the last one that is finished if not given.")
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="float32 answers as base + adapter do; bfloat16 is half as large, and rounds."),
+    ] = "float32",
+) -> None:
+    """Merge a run's adapter into its base model: one folder that any library loads.
+
+    Example: xllms merge runs/quickstart runs/merged --stage dpo
+    """
+    from xllms.merging import merge as merge_run
+
+    print(merge_run(run, output, stage, dtype))
 
 
 @app.command()
@@ -205,7 +229,7 @@ def _unexpected(error: Exception) -> int:
             1,
         )
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return _fail("out of memory; lower batch_size or max_length of the stage, or set model.dtype: bfloat16", 1)
+        return _fail("out of memory; lower token_budget or max_length of the stage, or set model.dtype: bfloat16", 1)
     if os.environ.get("XLLMS_DEBUG"):
         raise error
     first = (text.strip().splitlines() or [""])[0]
@@ -224,6 +248,13 @@ def _missing(error: ModuleNotFoundError) -> int:
 def _fail(message: str, code: int) -> int:
     print(f"xllms: {message}", file=sys.stderr)
     return code
+
+
+def _print_tuned(stage: Path) -> None:
+    from xllms.processes import is_main
+
+    if is_main():
+        print(next(stage / name for name in ("adapter", "model") if (stage / name).exists()))
 
 
 def _run(

@@ -41,6 +41,20 @@ def answer(
         InputError: no run there, a stage that is not finished, an unknown language.
     """
     wanted = get(language)
+    name, folder, settings, template = stage_model(run, stage)
+    engine = LocalEngine(load(settings, template, folder))
+    asked = (_in_language(instruction, wanted), given)
+    text = engine.answer([asked], max_new_tokens, Sampling(temperature, 0.95 if temperature else 1.0, seed))[0]
+    verdict = identify(text, wanted)
+    return Answer(text, name, wanted.name, f"language {verdict.status}: {verdict.reason}")
+
+
+def stage_model(run: Path, stage: str | None) -> tuple[str, Path | None, ModelSettings, str]:
+    """A model of a run: its name, the folder of its stage (None: the base model), its settings and template.
+
+    Raises:
+        InputError: no run there, or a stage that is not finished.
+    """
     if not (run / RECIPE_FILE).exists():
         raise InputError(f"{run}: not the folder of a run (no {RECIPE_FILE}); make one with `xllms run RECIPE`")
     recipe = load_recipe(run / RECIPE_FILE)
@@ -49,15 +63,10 @@ def answer(
     if name not in known:
         raise InputError(f"{run}: has no finished `{name}` model; it has: {', '.join(known)}")
     folder = known[name]
-    settings, template = recipe.model, recipe.template
-    if folder:  # what the adapter was trained with, whatever the recipe says by now
-        made_with = read_json(folder / STARTED)["settings"]
-        settings, template = ModelSettings(**made_with["model"]), made_with["template"]
-    engine = LocalEngine(load(settings, template, folder / "adapter" if folder else None))
-    asked = (_in_language(instruction, wanted), given)
-    text = engine.answer([asked], max_new_tokens, Sampling(temperature, 0.95 if temperature else 1.0, seed))[0]
-    verdict = identify(text, wanted)
-    return Answer(text, name, wanted.name, f"language {verdict.status}: {verdict.reason}")
+    if folder is None:
+        return name, None, recipe.model, recipe.template
+    made_with = read_json(folder / STARTED)["settings"]  # what it was trained with, whatever the recipe says by now
+    return name, folder, ModelSettings(**made_with["model"]), made_with["template"]
 
 
 def _in_language(instruction: str, language: Language) -> str:

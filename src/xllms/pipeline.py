@@ -15,9 +15,11 @@ import yaml
 from xllms.errors import InputError
 from xllms.languages import get, resolve
 from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
+from xllms.processes import is_main, world_size
 from xllms.recipe import AlpacaSource, Recipe
 
 STAGES = ("instructions", "sft", "feedback", "dpo", "evaluation", "report")
+TRAINING = frozenset({"sft", "dpo"})
 RECIPE_FILE = "recipe.yaml"
 
 
@@ -33,20 +35,28 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
         InputError: wrong input, or a stage made with other settings and no `overwrite`.
     """
     check(recipe)
+    together = world_size() > 1
+    if together and not set(stages) <= TRAINING:
+        raise InputError(
+            f"{world_size()} processes were started: only `xllms sft` and `xllms dpo` share their work; run the other "
+            "stages without torchrun"
+        )
     kept = recipe.output / RECIPE_FILE
     before = kept.read_bytes() if kept.exists() else None
-    write_atomic(
-        kept,
-        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-    )
+    if is_main():
+        write_atomic(kept, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     if recipe.threads:
         _limit_threads(recipe.threads)
     for stage in stages:
         try:
             _RUN[stage](recipe)
         except ChangedSettings:
+            if overwrite and together:
+                raise InputError(
+                    "--overwrite takes one process: clear the stage without torchrun, then start it"
+                ) from None
             if not overwrite:
-                if before is not None:  # the files are still those of the recipe before
+                if before is not None and is_main():  # the files are still those of the recipe before
                     write_atomic(kept, before)
                 raise
             _make_again(recipe, stage)
@@ -109,7 +119,7 @@ def _sft(recipe: Recipe) -> None:
     from xllms.training import sft
 
     out = recipe.output
-    sft.run(recipe.sft, recipe.model, recipe.template, recipe.seed, out / "instructions", out / "sft")
+    sft.run(recipe.sft, recipe.model, recipe.template, recipe.seed, out / "instructions", out / "sft", recipe.tracking)
 
 
 def _feedback(recipe: Recipe) -> None:
@@ -131,7 +141,16 @@ def _dpo(recipe: Recipe) -> None:
     from xllms.training import dpo
 
     out = recipe.output
-    dpo.run(recipe.dpo, recipe.model, recipe.template, recipe.seed, out / "sft", out / "feedback", out / "dpo")
+    dpo.run(
+        recipe.dpo,
+        recipe.model,
+        recipe.template,
+        recipe.seed,
+        out / "sft",
+        out / "feedback",
+        out / "dpo",
+        recipe.tracking,
+    )
 
 
 def _evaluation(recipe: Recipe) -> None:

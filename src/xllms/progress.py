@@ -14,6 +14,7 @@ class Progress:
         total: how many units there are to do; may be set later.
         unit: what a unit is, such as `examples`.
         every: seconds between lines when standard error is no terminal.
+        quiet: say nothing: one of several processes that is not the main one.
     """
 
     def __init__(
@@ -24,7 +25,9 @@ class Progress:
         *,
         every: float = 20.0,
         stream: TextIO | None = None,
+        quiet: bool = False,
     ) -> None:
+        self._quiet = quiet
         self.stage, self.total, self.unit = stage, total, unit
         self.done = 0
         self.started_at = 0
@@ -68,6 +71,8 @@ class Progress:
         return f"{self.stage:<13}{label:<16} {self.done}/{self.total} {self.unit}  {rate:.1f}/s  {eta}"
 
     def _write(self, line: str, last: bool = False) -> None:
+        if self._quiet:
+            return
         if self._live:
             self._stream.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
             self._width = len(line)

@@ -1,4 +1,4 @@
-"""The three records that cross between stages, and the JSONL files that carry them."""
+"""The records that cross between stages, and the JSONL files that carry them."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -51,6 +51,24 @@ class Preference(Record):
     instruction_language: str = "eng_Latn"
     chosen_reason: str
     rejected_reason: str
+    parallel_id: str = ""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Best first."""
+        return self.chosen, self.rejected
+
+
+class Ranking(Record):
+    """All answers to one instruction, best first, with why each stands where it does: for the ranking loss."""
+
+    id: str = Field(min_length=1)
+    instruction: str = Field(min_length=1)
+    input: str = ""
+    answers: tuple[str, ...] = Field(min_length=2)
+    reasons: tuple[str, ...] = ()
+    language: str = Field(description="FLORES-200 code of the response that was asked for")
+    instruction_language: str = "eng_Latn"
     parallel_id: str = ""
 
 

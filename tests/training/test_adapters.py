@@ -10,7 +10,7 @@ from xllms.errors import InputError
 from xllms.models.loading import load_adapter
 from xllms.prompting import PromptTemplate
 from xllms.recipe import LoraSettings
-from xllms.training.adapters import add_lora, lora_targets, save_adapter
+from xllms.training.adapters import add_lora, lora_targets, save_tuned
 
 LLAMA_ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
 LLAMA_MLP = {"gate_proj", "up_proj", "down_proj"}
@@ -88,7 +88,7 @@ def test_a_saved_adapter_comes_back_whole(tmp_path: Path) -> None:
     folder = tmp_path / "sft" / "adapter"
     folder.mkdir(parents=True)
     (folder / "stale").write_text("of an earlier run")
-    files = save_adapter(model, PromptTemplate(small_tokenizer(), "alpaca"), folder)
+    files = save_tuned(model, PromptTemplate(small_tokenizer(), "alpaca"), folder.parent)
     assert all(path.exists() for path in files)
     assert {path.name for path in folder.parent.iterdir()} == {"adapter"}
     assert not (folder / "stale").exists()
@@ -102,7 +102,7 @@ def test_a_folder_without_adapter_or_with_another_models_is_named(tmp_path: Path
     with pytest.raises(InputError, match=r"no adapter here.*run `xllms sft RECIPE` first"):
         load_adapter(tiny_model("llama"), tmp_path)
     folder = tmp_path / "adapter"
-    save_adapter(add_lora(tiny_model("llama"), LoraSettings(r=2)), PromptTemplate(small_tokenizer(), "alpaca"), folder)
+    save_tuned(add_lora(tiny_model("llama"), LoraSettings(r=2)), PromptTemplate(small_tokenizer(), "alpaca"), tmp_path)
     with pytest.raises(InputError, match="the adapter is damaged or does not fit this model") as caught:
         load_adapter(tiny_model("bloom"), folder)
     assert str(folder) in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from xllms.training.metrics_log import LanguageMeans, MetricsLog
+from xllms.training.metrics_log import LanguageMeans, MetricsLog, means
 from xllms.training.objectives import Outcome
 
 
@@ -33,11 +33,11 @@ def test_a_validation_computed_again_after_a_resume_stands_once(tmp_path: Path) 
 
 
 def test_means_are_weighted_by_tokens_and_kept_per_language() -> None:
-    means = LanguageMeans()
+    figures = LanguageMeans()
     outcome = Outcome(torch.tensor(0.0), 4, loss=torch.tensor([1.0, 3.0]), weight=torch.tensor([3.0, 1.0]))
-    means.add(outcome, ["deu_Latn", "swh_Latn"])
-    taken = means.take()
+    figures.add(outcome, ["deu_Latn", "swh_Latn"])
+    taken = means([figures.take()])
     assert taken["loss"] == 1.5
     assert taken["n"] == 2
     assert taken["languages"]["swh_Latn"] == {"loss": 3.0, "n": 1}
-    assert means.take() == {}
+    assert means([figures.take()]) == {}

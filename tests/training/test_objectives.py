@@ -1,6 +1,7 @@
 """What is minimised, held against transformers' own loss and against DPO's formula on whole logits."""
 
 import functools
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -13,13 +14,19 @@ from transformers import PreTrainedModel
 from tests.tiny import tiny_model
 from xllms.packing import TokenSequence, choose_batching, token_logprobs
 from xllms.packing.logprobs import Batching
+from xllms.recipe import DpoSettings
 from xllms.training.examples import Batch, Example
-from xllms.training.metrics_log import LanguageMeans
-from xllms.training.objectives import Outcome, dpo, sft
+from xllms.training.metrics_log import LanguageMeans, means
+from xllms.training.objectives import Objective, Outcome, sft
+from xllms.training.preference_losses import lambda_loss, preference
 
 ids = st.lists(st.integers(3, 7), min_size=1, max_size=7).map(tuple)
 sequences = st.builds(TokenSequence, ids, ids)
 BETA = 0.3
+
+
+def dpo(beta: float, nll_weight: float = 0.0) -> Objective:
+    return preference(DpoSettings(beta=beta, nll_weight=nll_weight))
 
 
 @functools.cache
@@ -124,14 +131,112 @@ def test_figures_are_kept_per_language_with_their_counts() -> None:
         Example("swh_Latn", (TokenSequence((3, 4), (5, 6)),)),
     ]
     outcome = outcome_of("llama", examples, sft)
-    means = LanguageMeans()
+    figures = LanguageMeans()
+    parts = []  # as of two processes
     for _ in range(2):
-        means.add(outcome, [example.language for example in examples])
-    taken = means.take()
+        figures.add(outcome, [example.language for example in examples])
+        parts.append(figures.take())
+    taken = means(parts)
     model, _ = model_of("llama")
     german = [example.sequences[0] for example in examples[:2]]
     assert taken["loss"] == pytest.approx(float(outcome.total) / outcome.items, abs=1e-5)
     assert taken["n"] == 6
     assert taken["languages"]["deu_Latn"]["loss"] == pytest.approx(labels_loss(model, german), abs=1e-4)
     assert {code: row["n"] for code, row in taken["languages"].items()} == {"deu_Latn": 4, "swh_Latn": 2}
-    assert means.take() == {}
+    assert means([figures.take()]) == {}
+
+
+def probabilities(sequence: TokenSequence) -> tuple[float, float, int]:
+    """Log-probability under policy and reference, and the tokens behind it."""
+    policy, reference = (float(logprob(model_of("llama", seed)[0], sequence)) for seed in (0, 1))
+    return policy, reference, len(sequence.completion)
+
+
+def log_sigmoid(x: float) -> float:
+    return -math.log1p(math.exp(-x))
+
+
+def expected(loss: str, good: TokenSequence, bad: TokenSequence, beta: float, smoothing: float) -> float:
+    """The formulas of the papers, in Python's own floats."""
+    (pc, rc, nc), (pr, rr, nr) = probabilities(good), probabilities(bad)
+    margin = {
+        "dpo": beta * ((pc - rc) - (pr - rr)),
+        "dpo_norm": beta * ((pc - rc) / nc - (pr - rr) / nr),
+        "simpo": beta * (pc / nc - pr / nr) - 0.5,
+        "cpo": beta * (pc - pr),
+    }
+    if loss in margin:
+        pair = -(1 - smoothing) * log_sigmoid(margin[loss]) - smoothing * log_sigmoid(-margin[loss])
+        return pair + (-pc / nc if loss == "cpo" else 0)
+    if loss == "ipo":
+        return ((pc - rc) / nc - (pr - rr) / nr - 1 / (2 * beta)) ** 2
+    odds = [p / n - math.log(1 - math.exp(p / n)) for p, n in ((pc, nc), (pr, nr))]
+    return -pc / nc - beta * log_sigmoid(odds[0] - odds[1])
+
+
+@pytest.mark.parametrize(
+    ("loss", "smoothing"),
+    [("dpo", 0.1), ("dpo_norm", 0.0), ("dpo_norm", 0.2), ("ipo", 0.0), ("simpo", 0.0), ("simpo", 0.1), ("orpo", 0.0),
+     ("cpo", 0.0), ("cpo", 0.1)],
+)  # fmt: skip
+@settings(max_examples=15, deadline=None)
+@given(batch=st.lists(st.tuples(ids, ids, ids), min_size=1, max_size=4), beta=st.sampled_from([0.1, 2.0]))
+def test_each_preference_loss_is_its_papers_formula(
+    loss: str, smoothing: float, batch: list[tuple[tuple[int, ...], ...]], beta: float
+) -> None:
+    pairs = [(TokenSequence(prompt, good), TokenSequence(prompt, bad)) for prompt, good, bad in batch]
+    made = DpoSettings.model_validate({"loss": loss, "beta": beta, "label_smoothing": smoothing})
+    references = [tuple(probabilities(one)[1] for one in pair) if made.loss.needs_reference else () for pair in pairs]
+    examples = [Example("deu_Latn", pair, known) for pair, known in zip(pairs, references, strict=True)]
+    outcome = outcome_of("llama", examples, preference(made))
+    want = [expected(loss, good, bad, beta, smoothing) for good, bad in pairs]
+    assert outcome.loss.tolist() == pytest.approx(want, rel=2e-4, abs=2e-4)
+    assert float(outcome.total) == pytest.approx(sum(want), rel=2e-4, abs=1e-3)
+
+
+def test_a_per_token_loss_does_not_see_how_many_tokens_a_language_needs() -> None:
+    """The same log-ratio per token over three times the tokens: the reward triples in dpo, and stays in dpo_norm."""
+    margins = {}
+    for loss in ("dpo", "dpo_norm"):
+        made = DpoSettings.model_validate({"loss": loss, "beta": 1.0})
+        for tokens in (2, 6):
+            pair = (TokenSequence((3,), (4,) * tokens), TokenSequence((3,), (5,) * tokens))
+            batch = Batch.collate([Example("amh_Ethi", pair, (0.0, 0.0))])
+            values = torch.tensor([-1.0 if target == 4 else -2.0 for target in batch.trie.target.tolist()])
+            margins[loss, tokens] = float(preference(made)(values, batch).extra["margin"])
+    assert margins["dpo", 6] == pytest.approx(3 * margins["dpo", 2])
+    assert margins["dpo_norm", 6] == pytest.approx(margins["dpo_norm", 2])
+
+
+def test_lambda_loss_of_four_answers_by_hand() -> None:
+    reward = [0.2, 1.0, -0.5, 0.1]  # places by score: 2, 1, 4, 3
+    place, grade = [2, 1, 4, 3], [1, 2 / 3, 1 / 3, 0]
+    want = 0.0
+    for i in range(4):
+        for j in range(i + 1, 4):
+            gain = abs(2 ** grade[i] - 2 ** grade[j])
+            discount = abs(1 / math.log2(1 + place[i]) - 1 / math.log2(1 + place[j]))
+            want -= gain * discount * log_sigmoid(reward[i] - reward[j])
+    assert float(lambda_loss(torch.tensor(reward))) == pytest.approx(want, rel=1e-5)
+    assert float(lambda_loss(torch.tensor([4.0, 3.0, 2.0, 1.0]))) < float(
+        lambda_loss(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    )
+
+
+def test_a_ranking_is_one_pass_and_its_gradient_lifts_the_best() -> None:
+    prompt = (3, 4, 5, 6)
+    answers = tuple(TokenSequence(prompt, (token, 8)) for token in (10, 11, 12, 13))
+    examples = [
+        Example("deu_Latn", answers, (0.0,) * 4),
+        Example("deu_Latn", answers[:2], (0.0,) * 2),  # rankings of different lengths in one batch
+    ]
+    batch = Batch.collate(examples)
+    assert len(batch.trie) == len(prompt) + 4
+    scores = torch.full((len(batch.trie.target),), -1.0, requires_grad=True)
+    outcome = preference(DpoSettings.model_validate({"loss": "ranking"}))(scores, batch)
+    assert outcome.items == 2
+    outcome.total.backward()
+    assert scores.grad is not None
+    sums = batch.trie.sum_by_sequence(scores.grad)
+    assert sums[0] < 0 < sums[3]
+    assert outcome.extra["accuracy"].tolist() == [0, 0]  # all alike: nobody is ahead

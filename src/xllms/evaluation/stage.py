@@ -49,7 +49,7 @@ def run(
         model: the base model.
         template: the prompt template.
         instructions: folder of stage 1, whose evaluation split `facts` asks.
-        adapters: name of each model -> the stage folder that holds its adapter; None for the base model.
+        adapters: name of each model -> the stage folder that holds what was tuned; None for the base model.
         folder: where the files go.
 
     Raises:
@@ -102,7 +102,7 @@ def _evaluate(
     progress.skip(sum(len(unit.codes) for unit in units if unit not in waiting))
     if not waiting:
         return
-    loaded = load(model, template, adapter / "adapter" if adapter else None)
+    loaded = load(model, template, adapter)
     for unit in waiting:
         for code, predictions in unit.predict(loaded, name).items():
             write_atomic(_path(folder, unit.benchmark, name, code), to_jsonl(predictions))

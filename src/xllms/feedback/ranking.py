@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xllms.languages import Language, get
 from xllms.languages.identification import identify
 from xllms.metrics.text import chrf, exact_match
-from xllms.records import Instruction, Preference
+from xllms.records import Instruction, Preference, Ranking
 
 GOOD = 90.0  # chrF++ from which a sample may be chosen in the reference's place
 GAP = 15.0  # chrF++ that the chosen answer must be ahead of a rejected sample
@@ -67,12 +67,7 @@ def wrong_language(
 
 def pair(record: Instruction, ranked: Sequence[Candidate], constructed: tuple[str, str] | None) -> list[Preference]:
     """Preference records of one prompt: against the constructed wrong-language answer, and against the worst sample."""
-    best = ranked[0] if ranked and ranked[0].in_language and ranked[0].chrf >= GOOD else None
-    if best:
-        chosen, chosen_reason, score = best.text, best.reason, best.chrf
-    else:
-        nearest = f"the best sample reached chrF++ {ranked[0].chrf:.0f}" if ranked else "nothing was sampled"
-        chosen, chosen_reason, score = record.output, f"reference: {nearest}", 100.0
+    chosen, chosen_reason, score = _chosen(record, ranked)
     rejected = []
     if constructed and constructed[0] != chosen:
         text, code = constructed
@@ -97,3 +92,44 @@ def pair(record: Instruction, ranked: Sequence[Candidate], constructed: tuple[st
         for number, (text, reason) in enumerate(rejected)
         if text != chosen
     ]
+
+
+def ranking(record: Instruction, ranked: Sequence[Candidate], constructed: tuple[str, str] | None) -> list[Ranking]:
+    """All answers of one prompt, if there are two: right, right in another language, wrong, wrong in another language.
+
+    The order is that of cross-lingual ranking preference optimisation: target-chosen > English-chosen >
+    target-rejected > English-rejected.
+    """
+    chosen, reason, score = _chosen(record, ranked)
+    answers = {chosen: reason}
+    if constructed:
+        text, code = constructed
+        answers.setdefault(text, f"wrong language: the same fact in {get(code).name}")
+    worse = [c for c in ranked if c.text and (not c.in_language or c.chrf <= score - GAP)]
+    for in_language in (True, False):
+        of_kind = [c for c in worse if c.in_language is in_language]
+        if of_kind:
+            answers.setdefault(of_kind[-1].text, of_kind[-1].reason)
+    if len(answers) < 2:
+        return []
+    return [
+        Ranking(
+            id=record.id,
+            instruction=record.instruction,
+            input=record.input,
+            answers=tuple(answers),
+            reasons=tuple(answers.values()),
+            language=record.language,
+            instruction_language=record.instruction_language,
+            parallel_id=record.parallel_id,
+        )
+    ]
+
+
+def _chosen(record: Instruction, ranked: Sequence[Candidate]) -> tuple[str, str, float]:
+    """The best answer, why, and its chrF++: a good sample, else the reference."""
+    best = ranked[0] if ranked and ranked[0].in_language and ranked[0].chrf >= GOOD else None
+    if best:
+        return best.text, best.reason, best.chrf
+    nearest = f"the best sample reached chrF++ {ranked[0].chrf:.0f}" if ranked else "nothing was sampled"
+    return record.output, f"reference: {nearest}", 100.0

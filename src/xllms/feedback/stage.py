@@ -9,7 +9,7 @@ from typing import Any
 
 from xllms.engines.local import LocalEngine, Sampling
 from xllms.errors import InputError
-from xllms.feedback.ranking import Candidate, judge, pair, rank, wrong_language
+from xllms.feedback.ranking import Candidate, judge, pair, rank, ranking, wrong_language
 from xllms.languages import Language, get, resolve
 from xllms.manifest import StageFolder, fingerprint, output_fingerprint, write_atomic
 from xllms.models import load
@@ -28,7 +28,7 @@ def run(
     sft: Path,
     folder: Path,
 ) -> None:
-    """Write `preferences/<code>.jsonl` and, beside them, every candidate with its scores.
+    """Write `preferences/<code>.jsonl`, `rankings/<code>.jsonl` and, beside them, every candidate with its scores.
 
     Raises:
         InputError: none of the languages has prompts, no SFT adapter, a folder made with other settings.
@@ -55,13 +55,13 @@ def run(
     with Progress("feedback", len(languages), "languages") as progress:
         progress.resume_at(len(languages) - len(waiting))
         if waiting:
-            engine = LocalEngine(load(model, template, sft / "adapter"))
+            engine = LocalEngine(load(model, template, sft))
             same_fact = _by_fact(prompts)
             for language in waiting:
                 _write_unit(language, prompts[language.code], same_fact, engine, settings, seed, folder)
                 progress.advance(1, language.name)
     paths = [_pairs_path(folder, language) for language in languages]
-    stage.finish(_counts(paths), paths)
+    stage.finish(_counts(paths), [*paths, *(_rankings_path(folder, language) for language in languages)])
 
 
 def _write_unit(
@@ -77,14 +77,16 @@ def _write_unit(
     draw = random.Random(unit_seed)
     records = list(records)[: settings.prompts]
     answers = _sample(records, engine, settings, unit_seed)
-    pairs, lines = [], []
+    pairs, rankings, lines = [], [], []
     for record in records:
         texts = dict.fromkeys(answers[record.id])
         ranked = rank([judge(text, record, language, "sample of the SFT model") for text in texts])
         constructed = wrong_language(record, same_fact.get(record.parallel_id, {}), language, draw)
         pairs += pair(record, ranked, constructed)
+        rankings += ranking(record, ranked, constructed)
         lines.append(json.dumps(_candidates(record, ranked, constructed), ensure_ascii=False) + "\n")
     write_atomic(folder / "candidates" / f"{language.code}.jsonl", "".join(lines))
+    write_atomic(_rankings_path(folder, language), to_jsonl(rankings))
     write_atomic(_pairs_path(folder, language), to_jsonl(pairs))
 
 
@@ -127,6 +129,10 @@ def _by_fact(prompts: Mapping[str, Sequence[Instruction]]) -> dict[str, dict[str
 
 def _pairs_path(folder: Path, language: Language) -> Path:
     return folder / "preferences" / f"{language.code}.jsonl"
+
+
+def _rankings_path(folder: Path, language: Language) -> Path:
+    return folder / "rankings" / f"{language.code}.jsonl"
 
 
 def _counts(paths: Sequence[Path]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """From model settings to a model, a tokenizer and a way to batch; what is chosen by itself is said with the reason."""
 
 import contextlib
+import importlib.util
 import os
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,10 +16,13 @@ from transformers.utils import logging as transformers_logging
 from xllms.errors import InputError
 from xllms.models.shipped import SHIPPED, shipped_model
 from xllms.packing.logprobs import Batching, base_model, choose_batching
+from xllms.processes import local_rank, say
 from xllms.prompting import PromptTemplate
 from xllms.recipe import ModelSettings
 
 ADAPTER_FILE = "adapter_config.json"
+MODEL_FOLDER = "model"
+Trained = Literal["nothing", "adapter", "all"]
 
 
 @dataclass
@@ -31,26 +34,48 @@ class Loaded:
     batching: Batching
 
 
-def load(settings: ModelSettings, template: str, adapter: Path | None = None) -> Loaded:
-    """Load a base model, with an adapter on it if one is named.
+def load(settings: ModelSettings, template: str, tuned: Path | None = None, *, trained: Trained = "nothing") -> Loaded:
+    """Load a base model, or what a stage has made of it.
+
+    Args:
+        settings: the base model, and how to hold it.
+        template: `alpaca` or `chat`.
+        tuned: folder of a finished training stage; its adapter is put on the base model, or its model taken instead.
+        trained: which weights will be trained: of the adapter in `tuned`, or all, which are held in float32 then.
 
     Raises:
         InputError: no such model, a folder without weights, an adapter of another template or model.
     """
     quiet()
-    source = resolve(settings.name)
+    own = tuned_folder(tuned) if tuned is not None else None
+    whole = own if own is not None and own.name == MODEL_FOLDER else None
+    name, source = (str(whole), str(whole)) if whole else (settings.name, resolve(settings.name))
     device = _device(settings)
     dtype, reason = _dtype(settings, device)
-    model = _from_pretrained(AutoModelForCausalLM, settings.name, source, dtype=dtype).to(device)
-    model.requires_grad_(False)
+    if trained == "all":
+        dtype, reason = torch.float32, "all weights are trained: steps below bfloat16's 2^-8 would be lost"
     prompt = PromptTemplate(load_tokenizer(settings), "chat" if template == "chat" else "alpaca")
-    _say(f"model {settings.name}: {device}, {str(dtype).removeprefix('torch.')} ({reason})")
+    if own is not None:
+        prompt.check(own)
+    model = _weights(settings, name, source, dtype, device).requires_grad_(trained == "all")
+    say(f"model {settings.name}: {device}, {str(dtype).removeprefix('torch.')} ({reason})")
     batching = _batching(settings, model)
     held: nn.Module = model
-    if adapter is not None:
-        prompt.check(adapter)
-        held = load_adapter(model, adapter)
+    if own is not None and whole is None:
+        held = load_adapter(model, own, trainable=trained == "adapter")
     return Loaded(held.eval(), prompt, batching)
+
+
+def tuned_folder(stage: Path) -> Path:
+    """Where a finished training stage keeps what it tuned: `adapter/`, or `model/` where all weights were.
+
+    Raises:
+        InputError: neither is there.
+    """
+    for folder in (stage / "adapter", stage / MODEL_FOLDER):
+        if folder.exists():
+            return folder
+    raise InputError(f"{stage}: no adapter and no model here; run `xllms {stage.name} RECIPE` first")
 
 
 def base_of(loaded: Loaded) -> PreTrainedModel:
@@ -143,7 +168,33 @@ def _device(settings: ModelSettings) -> torch.device:
     available = torch.cuda.is_available()
     if settings.device == "cuda" and not available:
         raise InputError("model.device: cuda: no CUDA device or no CUDA build of torch; see the README to install one")
-    return torch.device("cuda" if available and settings.device != "cpu" else "cpu")
+    if not available or settings.device == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank())
+
+
+def _weights(
+    settings: ModelSettings, name: str, source: str, dtype: torch.dtype, device: torch.device
+) -> PreTrainedModel:
+    more: dict[str, Any] = {}
+    if settings.quantization == "nf4":
+        more = {"quantization_config": _nf4(device, dtype), "device_map": {"": device}}
+    model = _from_pretrained(AutoModelForCausalLM, name, source, dtype=dtype, **more)
+    loaded: PreTrainedModel = model if more else model.to(device)
+    return loaded
+
+
+def _nf4(device: torch.device, dtype: torch.dtype) -> Any:
+    """Four bits a weight, as in QLoRA (Dettmers et al. 2023): normal-float, its constants quantized again."""
+    if device.type != "cuda":
+        raise InputError("model.quantization: nf4: needs a CUDA device; use quantization: none here")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError("model.quantization: nf4: bitsandbytes is not installed; run `pip install bitsandbytes`")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
 
 
 def _dtype(settings: ModelSettings, device: torch.device) -> tuple[torch.dtype, str]:
@@ -165,13 +216,9 @@ def _batching(settings: ModelSettings, model: PreTrainedModel) -> Batching:
     if batching == "padded":
         if settings.batching == "trie":
             raise InputError(f"model.batching: trie: {reason}; use `auto` or `padded`")
-        _say(f"padded batches: {reason}: shared prefixes are run again for each example")
+        say(f"padded batches: {reason}: shared prefixes are run again for each example")
     return batching
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -1,11 +1,11 @@
-"""LoRA adapters: where they go is read from the architecture, and matching nothing is an error."""
+"""What is tuned: LoRA adapters, whose places are read from the architecture, or all weights; and how it is kept."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -69,8 +69,14 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
     return adapted
 
 
-def save_adapter(model: Any, template: PromptTemplate, folder: Path) -> list[Path]:
-    """Write adapter, tokenizer and template fingerprint to `folder`, whole or not at all.
+def save_tuned(model: Any, template: PromptTemplate, stage: Path, weights: dict[str, Any] | None = None) -> list[Path]:
+    """Write what was tuned, with tokenizer and template fingerprint, whole or not at all.
+
+    Args:
+        model: with an adapter, which goes to `stage/adapter`; or without, whose weights all go to `stage/model`.
+        template: that it was tuned with.
+        stage: folder of the stage.
+        weights: in place of the model's own, where these are shards.
 
     Returns:
         The files that decide what the model says.
@@ -78,10 +84,12 @@ def save_adapter(model: Any, template: PromptTemplate, folder: Path) -> list[Pat
     Raises:
         XllmsError: the disk is full.
     """
+    folder = stage / ("adapter" if isinstance(model, PeftModel) else "model")
     work = folder.with_name(f".part-{folder.name}")
+    more = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
     shutil.rmtree(work, ignore_errors=True)
     try:
-        model.save_pretrained(work, safe_serialization=True, save_embedding_layers=False)
+        model.save_pretrained(work, state_dict=weights, **more)
         template.tokenizer.save_pretrained(work)
         template.save(work)
         (work / "README.md").unlink(missing_ok=True)  # peft's empty model card
@@ -89,7 +97,7 @@ def save_adapter(model: Any, template: PromptTemplate, folder: Path) -> list[Pat
         work.rename(folder)
     except OSError as error:
         raise disk_error(error, folder) from None
-    return [folder / "adapter_model.safetensors", folder / "template.json"]
+    return [*sorted(folder.glob("*.safetensors")), folder / "template.json"]
 
 
 def _short(model: PreTrainedModel, names: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Stage 4: direct preference optimisation of the SFT adapter on cross-lingual feedback.
+"""Stage 4: preference training of the SFT model on cross-lingual feedback.
 
 The reference is the SFT model itself: its log-probabilities are computed once, before the first step, with the very
 weights that are then trained, and kept on disk. There is no second copy of the model.
@@ -8,22 +8,25 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from xllms.errors import InputError
 from xllms.manifest import StageFolder, fingerprint, output_fingerprint, read_json, write_atomic
 from xllms.models import Loaded, load
-from xllms.models.loading import base_of, load_adapter
+from xllms.models.loading import MODEL_FOLDER, base_of, tuned_folder
 from xllms.packing.logprobs import token_logprobs
+from xllms.processes import is_main, say
 from xllms.progress import Progress
 from xllms.recipe import DpoSettings, ModelSettings
-from xllms.records import Preference, read_jsonl
-from xllms.training.adapters import save_adapter
+from xllms.records import Preference, Ranking, read_jsonl
 from xllms.training.examples import Batch, Example, encode_preferences
-from xllms.training.objectives import dpo
+from xllms.training.parallel import Processes
+from xllms.training.plan import Cost, deal
+from xllms.training.preference_losses import preference
 from xllms.training.seeding import seed_everything
-from xllms.training.trainer import batches, train
+from xllms.training.trainer import finish, train
 
 
 def run(
@@ -34,11 +37,12 @@ def run(
     sft: Path,
     feedback: Path,
     folder: Path,
+    tracking: Sequence[str] = (),
 ) -> None:
-    """Align the adapter in `sft` with the pairs in `feedback`; writes `adapter/` and `metrics.jsonl` into `folder`.
+    """Align what `sft` tuned with the pairs in `feedback`; `adapter/` or `model/` and `metrics.jsonl` go to `folder`.
 
     Raises:
-        InputError: no pairs, no SFT adapter, a folder made with other settings.
+        InputError: no pairs, nothing tuned, a folder made with other settings.
     """
     stage = StageFolder(
         folder,
@@ -53,28 +57,32 @@ def run(
     )
     if stage.done:
         return
-    stage.begin()
-    loaded = load(model, template)
-    loaded.template.check(sft / "adapter")
+    if is_main():
+        stage.begin()
+    whole = tuned_folder(sft).name == MODEL_FOLDER
+    loaded = load(model, template, sft, trained="all" if whole else "adapter")
     seed_everything(seed)
-    loaded.model = load_adapter(base_of(loaded), sft / "adapter", trainable=True).eval()
-    encoded = encode_preferences(_read_pairs(feedback), loaded.template, settings.max_length)
-    examples = add_reference(encoded.examples, loaded, settings.batch_size, output_fingerprint(sft), folder)
+    encoded = encode_preferences(_read(feedback, settings), loaded.template, settings.max_length, settings.too_long)
+    warning = encoded.warning("dpo", settings.max_length, settings.too_long)
+    if warning:
+        say(warning)
+    examples = encoded.examples
+    if settings.loss.needs_reference:
+        examples = add_reference(examples, loaded, settings.token_budget, output_fingerprint(sft), folder)
     training, validation = _split(examples, settings.validation_share, seed)
-    counts = train("dpo", loaded, dpo(settings.beta, settings.nll_weight), training, validation, settings, seed, folder)
-    files = save_adapter(loaded.model, loaded.template, folder / "adapter")
-    stage.finish({**counts, "too_long": encoded.too_long}, files)
+    counts = train("dpo", loaded, preference(settings), training, validation, settings, seed, folder, tracking)
+    finish(stage, loaded, {**counts, "too_long": encoded.too_long})
 
 
 def add_reference(
-    examples: Sequence[Example], loaded: Loaded, batch_size: int, weights: str, folder: Path
+    examples: Sequence[Example], loaded: Loaded, token_budget: int, weights: str, folder: Path
 ) -> list[Example]:
     """Log-probability of each sequence under the reference, from `folder/reference.json` if it is of the same content.
 
     Args:
-        examples: pairs.
+        examples: pairs or rankings.
         loaded: the reference model.
-        batch_size: examples in one pass.
+        token_budget: trie nodes in one pass.
         weights: identity of the reference's weights, part of the cache's key.
         folder: where the cache is kept.
     """
@@ -83,25 +91,35 @@ def add_reference(
     path = folder / "reference.json"
     if path.exists() and (cached := read_json(path))["key"] == key:
         return [e.with_reference(values) for e, values in zip(examples, cached["logprobs"], strict=True)]
-    result: list[Example] = []
-    with Progress("reference", len(examples), "pairs") as progress, torch.inference_mode():
-        for part in batches(examples, batch_size):
-            trie = Batch.collate(part).trie
-            sums = trie.sum_by_sequence(token_logprobs(loaded.model, trie, batching=loaded.batching))
-            rows = sums.view(len(part), -1).tolist()
-            result += [example.with_reference(row) for example, row in zip(part, rows, strict=True)]
-            progress.advance(len(part), part[-1].language)
-    write_atomic(path, json.dumps({"key": key, "logprobs": [e.reference for e in result]}))
+    if not examples:
+        return []
+    processes = Processes(base_of(loaded).device)
+    passes = deal(examples, range(len(examples)), Cost(token_budget, 1.0), processes.size)[processes.rank]
+    own: dict[int, list[float]] = {}
+    progress = Progress("reference", sum(map(len, passes)), "examples", quiet=not processes.main)
+    with progress, torch.inference_mode():
+        for members in filter(None, passes):
+            batch = Batch.collate([examples[i] for i in members])
+            sums = batch.trie.sum_by_sequence(token_logprobs(loaded.model, batch.trie, batching=loaded.batching))
+            own.update({i: part.tolist() for i, part in zip(members, batch.by_example(sums), strict=True)})
+            progress.advance(len(members), batch.languages[-1])
+    found = {index: values for part in processes.gather(own) for index, values in part.items()}
+    result = [example.with_reference(found[index]) for index, example in enumerate(examples)]
+    if processes.main:
+        write_atomic(path, json.dumps({"key": key, "logprobs": [e.reference for e in result]}))
     return result
 
 
-def _read_pairs(feedback: Path) -> list[Preference]:
-    pairs = [
-        record for path in sorted((feedback / "preferences").glob("*.jsonl")) for record in read_jsonl(path, Preference)
+def _read(feedback: Path, settings: DpoSettings) -> list[Preference] | list[Ranking]:
+    """Pairs, or rankings for the loss that takes them."""
+    kind = "rankings" if settings.loss.takes_ranking else "preferences"
+    paths = sorted((feedback / kind).glob("*.jsonl"))
+    records: list[Any] = [
+        record for path in paths for record in read_jsonl(path, Ranking if settings.loss.takes_ranking else Preference)
     ]
-    if not pairs:
-        raise InputError(f"{feedback / 'preferences'}: no preference pairs; run `xllms feedback RECIPE` first")
-    return pairs
+    if not records:
+        raise InputError(f"{feedback / kind}: no {kind} here; run `xllms feedback RECIPE` first")
+    return records
 
 
 def _split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

@@ -2,54 +2,65 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from xllms.manifest import write_atomic
 from xllms.training.objectives import Outcome
 
+Sums = dict[str, dict[str, float]]
+
 
 class LanguageMeans:
     """Weighted means of an objective's figures, over all examples and per language."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        self._weights: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
+        self._sums: Sums = defaultdict(lambda: defaultdict(float))
 
     def add(self, outcome: Outcome, languages: list[str]) -> None:
         """Take in one batch."""
         weights = outcome.weight.tolist()
-        figures = {"loss": outcome.loss, **outcome.extra}
-        columns = {name: values.tolist() for name, values in figures.items()}
+        columns = {name: values.tolist() for name, values in {"loss": outcome.loss, **outcome.extra}.items()}
         for row, language in enumerate(languages):
             for key in ("", language):
-                self._weights[key] += weights[row]
-                self._counts[key] += 1
+                sums = self._sums[key]
+                sums["n"] += 1
+                sums["weight"] += weights[row]
                 for name, values in columns.items():
-                    self._sums[key][name] += values[row] * weights[row]
+                    sums[name] += values[row] * weights[row]
 
-    def take(self) -> dict[str, Any]:
-        """Means so far with the count of examples behind them; then start over."""
-        if not self._counts:
-            return {}
-        result = {
-            **self._mean(""),
-            "languages": {key: self._mean(key) for key in sorted(self._counts) if key},
-        }
-        self.__init__()  # type: ignore[misc]
-        return result
+    def take(self) -> Sums:
+        """The sums so far, to be put together with those of other processes; then start over."""
+        sums = {key: dict(values) for key, values in self._sums.items()}
+        self._sums.clear()
+        return sums
 
-    def _mean(self, key: str) -> dict[str, float]:
-        means = {name: round(total / self._weights[key], 6) for name, total in self._sums[key].items()}
-        return {**means, "n": self._counts[key]}
+
+def means(parts: Iterable[Sums]) -> dict[str, Any]:
+    """Means of the sums of all processes, each with the count of examples behind it; empty where there are none."""
+    total: Sums = defaultdict(lambda: defaultdict(float))
+    for part in parts:
+        for key, values in part.items():
+            for name, value in values.items():
+                total[key][name] += value
+    if not total:
+        return {}
+    return {**_mean(total[""]), "languages": {key: _mean(total[key]) for key in sorted(total) if key}}
+
+
+def _mean(sums: dict[str, float]) -> dict[str, float]:
+    figures = {name: value for name, value in sums.items() if name not in ("n", "weight")}
+    return {**{name: round(value / sums["weight"], 6) for name, value in figures.items()}, "n": int(sums["n"])}
 
 
 class MetricsLog:
     """Appends to `metrics.jsonl`; after a resume, what an abandoned run wrote past the checkpoint is taken back."""
 
-    def __init__(self, path: Path, resumed_at: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, resumed_at: int, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        if not writes:
+            return
         kept = []
         self._written: set[tuple[int, str]] = set()
         if path.exists():
@@ -65,7 +76,7 @@ class MetricsLog:
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
         """One line for one split at one step; what a resumed run computes again is left out."""
-        if (step, split) in self._written:
+        if not self.writes or (step, split) in self._written:
             return
         self._written.add((step, split))
         line = json.dumps({"step": step, "split": split, **values}, ensure_ascii=False)

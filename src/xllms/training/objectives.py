@@ -1,9 +1,8 @@
-"""What is minimised: short functions over the log-probabilities that the packing core gives."""
+"""What is minimised: a function over the log-probabilities that the packing core gives. SFT is here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from xllms.training.examples import Batch
@@ -41,26 +40,3 @@ def sft(logprobs: Tensor, batch: Batch) -> Outcome:
     nll = -batch.trie.sum_by_sequence(logprobs)
     weight = nll.new_tensor(batch.trie.lengths)
     return Outcome(nll.sum(), sum(batch.trie.lengths), (nll / weight).detach(), weight)
-
-
-def dpo(beta: float, nll_weight: float = 0.0) -> Objective:
-    """Sigmoid DPO loss, `-log sigmoid(beta * (log-ratio chosen - log-ratio rejected))`: Rafailov et al. 2023, eq. 7.
-
-    Args:
-        beta: how far the policy may move from the reference.
-        nll_weight: of the chosen answer's cross-entropy per token, added to the loss (Pang et al. 2024, eq. 1).
-    """
-
-    def objective(logprobs: Tensor, batch: Batch) -> Outcome:
-        policy = batch.trie.sum_by_sequence(logprobs).view(-1, 2)
-        rewards = beta * (policy - batch.reference.to(policy.device))
-        margin = rewards[:, 0] - rewards[:, 1]
-        loss = -F.logsigmoid(margin)
-        if nll_weight:
-            length = policy.new_tensor(batch.trie.lengths).view(-1, 2)[:, 0]
-            loss = loss - nll_weight * policy[:, 0] / length
-        extra = {"margin": margin.detach(), "accuracy": (margin > 0).float().detach()}
-        weight = loss.new_ones(len(loss))
-        return Outcome(loss.sum(), len(loss), loss.detach(), weight, extra)
-
-    return objective

@@ -1,40 +1,43 @@
-"""The trainer of both training stages: transformers' Trainer, fed with tries, accounting per language.
+"""The trainer of both training stages: passes of the plan, an objective over log-probabilities, one optimiser step.
 
-Trainer gives the optimiser, the schedule, the seeded shuffle, checkpoints and exact resume. What is ours: a batch is a
-trie, the loss is an objective over its log-probabilities, and every figure is kept per language.
+A loop of our own, since a pass is a trie of any number of examples and a step any number of passes: what transformers'
+Trainer knows of (batches, their shapes, their order) is what is different here. Gradients are summed over passes and
+processes and divided by the items of the whole step, so that neither the token budget nor the number of processes
+changes the result by more than rounding.
 """
 
 import json
 import math
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from torch.distributed.tensor import DTensor
 
 from xllms.errors import InputError, XllmsError
-from xllms.manifest import read_json, write_atomic
+from xllms.languages import get
+from xllms.manifest import StageFolder, write_atomic
 from xllms.models import Loaded
-from xllms.packing.logprobs import token_logprobs
+from xllms.models.loading import base_of
+from xllms.packing import TokenSequence, Trie, token_logprobs
+from xllms.packing.logprobs import Batching
+from xllms.processes import say
 from xllms.progress import Progress
 from xllms.recipe import TrainingSettings
+from xllms.training.adapters import save_tuned
+from xllms.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, step_of
 from xllms.training.examples import Batch, Example
-from xllms.training.metrics_log import LanguageMeans, MetricsLog
+from xllms.training.metrics_log import LanguageMeans, MetricsLog, means
+from xllms.training.mix import draw_order, format_mix, mix_as_json, plan_mix
 from xllms.training.objectives import Objective, Outcome
+from xllms.training.parallel import Processes, shard, whole_weights
+from xllms.training.plan import Cost, Plan, deal
+from xllms.training.tracking import Trackers
 
-_COMPLETE = "complete"
-_ROOM = 64 << 20  # below this many free bytes a failed write is put down to a full disk
+_DUMMY = Trie.build([TokenSequence((0,), (0,))])
 
 
 def train(
@@ -46,45 +49,71 @@ def train(
     settings: TrainingSettings,
     seed: int,
     folder: Path,
+    tracking: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train the adapter on `loaded.model`, from the newest whole checkpoint in `folder` if there is one.
+    """Train what is trainable in `loaded.model`, from the newest whole checkpoint in `folder` if there is one.
+
+    Args:
+        stage: `sft` or `dpo`, for messages.
+        loaded: the model; under `parallel: fsdp` it is sharded in place.
+        objective: what is minimised.
+        examples: to train on.
+        validation: whose figures are followed.
+        settings: steps, budget, optimiser.
+        seed: of the order.
+        folder: of the stage; gets `metrics.jsonl`, `mix.json` and `checkpoints/`.
+        tracking: trackers beside `metrics.jsonl`.
 
     Returns:
         Counts for the stage's manifest: steps, examples, tokens saved by sharing.
 
     Raises:
-        InputError: nothing to train on, or a launch with several processes.
-        XllmsError: the loss is not a number, or the disk is full.
+        InputError: nothing to train on, a tracker that is not installed.
+        XllmsError: the loss is not a number, memory or disk is full.
     """
     if not examples:
         raise InputError(f"{stage}: no examples to train on; were all longer than {stage}.max_length tokens?")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError(f"{stage}: training runs in one process so far; launch it without torchrun")
-    checkpoint = newest_checkpoint(folder / "checkpoints")
-    log = MetricsLog(folder / "metrics.jsonl", _step(checkpoint) if checkpoint else 0)
-    trainer = LanguageTrainer(loaded, objective, examples, validation, settings, seed, folder, log)
-    with Progress(stage, trainer.steps, "steps") as progress:
-        if checkpoint:
-            progress.resume_at(_step(checkpoint))
-            trainer.recall(checkpoint)
-        trainer.add_callback(_Follow(progress))
-        if not checkpoint or _step(checkpoint) < trainer.steps:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    final = trainer.evaluate()
-    return {
-        "steps": trainer.state.global_step,
-        "examples": len(examples),
-        "validation_loss": final.get("eval_loss"),
-        "nodes": trainer.nodes,
-        "tokens_without_sharing": trainer.tokens,
-    }
+    trainer = Trainer(stage, loaded, objective, examples, validation, settings, seed, folder)
+    trackers = Trackers(tracking if trainer.processes.main else (), stage, folder, trainer.steps, loaded.model)
+    trainer.run(trackers)
+    trackers.close()
+    return trainer.counts()
 
 
-class LanguageTrainer(Trainer):
-    """Trainer whose batches are tries and whose figures have a language."""
+def finish(stage: StageFolder, loaded: Loaded, counts: Mapping[str, Any]) -> None:
+    """Keep what was tuned and write the stage's manifest, on the main process; the others wait for it.
+
+    Raises:
+        XllmsError: the disk is full.
+    """
+    processes = Processes(base_of(loaded).device)
+    sharded = any(isinstance(p, DTensor) for p in loaded.model.parameters())
+    adapter = isinstance(loaded.model, PeftModel)
+    weights = whole_weights(loaded.model, only_trained=adapter) if sharded else None
+    if processes.main:
+        stage.finish(counts, save_tuned(loaded.model, loaded.template, stage.path, weights))
+    processes.barrier()
+
+
+class LogProbabilities(nn.Module):
+    """A causal language model as it is used here: a trie in, log-probabilities out. FSDP2 shards this."""
+
+    def __init__(self, model: nn.Module, batching: Batching) -> None:
+        super().__init__()
+        self.model = model
+        self.batching = batching
+
+    def forward(self, trie: Trie) -> Tensor:
+        """(S,) log-probabilities of the trie's scored pairs."""
+        return token_logprobs(self.model, trie, batching=self.batching)
+
+
+class Trainer:
+    """One training run of one process; see `train` for the arguments."""
 
     def __init__(
         self,
+        stage: str,
         loaded: Loaded,
         objective: Objective,
         examples: Sequence[Example],
@@ -92,170 +121,202 @@ class LanguageTrainer(Trainer):
         settings: TrainingSettings,
         seed: int,
         folder: Path,
-        log: MetricsLog,
     ) -> None:
-        self.steps = _steps(len(examples), settings)
-        super().__init__(
-            model=loaded.model,
-            args=_arguments(settings, self.steps, seed, folder / "checkpoints", bool(validation), loaded.model),
-            train_dataset=list(examples),
-            eval_dataset=list(validation),
-            data_collator=lambda rows: {"batch": Batch.collate(rows)},
-        )
-        self.remove_callback(PrinterCallback)
-        self.loss_is_scaled_for_ga = True
-        self.batching = loaded.batching
-        self.objective = objective
-        self.means = LanguageMeans()
-        self.metrics = log
-        self.nodes = self.tokens = 0
+        self.stage, self.objective, self.settings, self.seed, self.folder = stage, objective, settings, seed, folder
+        self.examples, self.validation = examples, validation
+        causal_lm = base_of(loaded)
+        self.processes = Processes(causal_lm.device, sharded=settings.parallel == "fsdp")
+        self.cost = Cost(settings.token_budget, head_cost(causal_lm))
+        self.plan = self._plan()
+        self.steps = min(len(self.plan), settings.max_steps or len(self.plan))
+        if settings.gradient_checkpointing:
+            from xllms.packing import enable_gradient_checkpointing
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Tensor:
-        """Sum over the batch, divided by the items of the whole optimiser step."""
-        batch: Batch = inputs["batch"]
-        outcome = self._outcome(model, batch)
-        self.means.add(outcome, batch.languages)
+            enable_gradient_checkpointing(causal_lm)
+        self.model = LogProbabilities(loaded.model, loaded.batching)
+        if self.processes.sharded:
+            shard(self.model, causal_lm, self.processes)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.processes.start_alike(self.parameters)
+        self.optimizer = torch.optim.AdamW(_decayed(self.parameters, settings.weight_decay), lr=settings.learning_rate)
+        self.figures = LanguageMeans()
+        self.nodes = self.tokens = 0
+        self.validation_loss: float | None = None
+
+    def _plan(self) -> Plan:
+        languages = [example.language for example in self.examples]
+        lengths = [example.tokens for example in self.examples]
+        shares = plan_mix(languages, lengths, self.settings.sampling, self.settings.epochs)
+        order = draw_order(languages, shares, self.seed)
+        say(f"{self.stage}: {len(order):,} examples in {math.ceil(len(order) / self.settings.batch_size):,} steps")
+        say(format_mix(shares))
+        if self.processes.main:
+            write_atomic(self.folder / "mix.json", json.dumps(mix_as_json(shares), indent=1) + "\n")
+        unseen = sorted(set(languages) - {example.language for example in self.validation})
+        if self.validation and unseen:
+            named = ", ".join(get(code).name for code in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+            say(f"{self.stage}: {len(unseen)} languages have no validation examples to follow: {named}")
+        return Plan(self.examples, order, self.settings.batch_size, self.cost, self.processes.size)
+
+    def run(self, trackers: Trackers) -> None:
+        """All steps that are left, then a last validation."""
+        checkpoint = newest_checkpoint(self.folder / "checkpoints")
+        done = step_of(checkpoint) if checkpoint else 0
+        log = MetricsLog(self.folder / "metrics.jsonl", done, writes=self.processes.main)
+        with Progress(self.stage, self.steps, "steps", quiet=not self.processes.main) as progress:
+            if checkpoint:
+                progress.resume_at(done)
+                counts = load_checkpoint(checkpoint, self.model, self.optimizer)
+                self.nodes, self.tokens = counts["nodes"], counts["tokens"]
+            self.model.train()
+            for step in range(done, self.steps):
+                figures = self._step(step)
+                self._after(step + 1, figures, log, trackers)
+                progress.advance(1, f"loss {figures['loss']:.3f}")
+        self._validate(self.steps, log, trackers)
+
+    def _step(self, step: int) -> dict[str, float]:
+        """One optimiser step; the figures of this step alone."""
+        torch.manual_seed(hash((self.seed, step, self.processes.rank)) % (1 << 62))  # adapter dropout alone draws
+        loss = items = 0.0
+        bad: list[str] = []
+        for members in self.plan.passes(step, self.processes.rank):
+            outcome = self._guarded_pass(step, members)
+            loss += float(outcome.total.detach())
+            items += outcome.items
+            if members:
+                rows = [self.examples[i] for i in members]
+                self.figures.add(outcome, [row.language for row in rows])
+                finite = outcome.loss.isfinite().tolist()
+                bad += [row.id or row.language for row, fine in zip(rows, finite, strict=True) if not fine]
+        loss, items, failed = self.processes.total(loss, items, bool(bad) or not math.isfinite(loss))
+        if failed:
+            self._refuse(step, bad, "the loss is not a number")
+        self.processes.sum_gradients(self.parameters, items)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        if not math.isfinite(float(norm)):
+            self._refuse(step, [], "the gradient is not a number")
+        rate = learning_rate(self.settings, step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {"loss": loss / items, "grad_norm": round(float(norm), 6), "learning_rate": rate}
+
+    def _guarded_pass(self, step: int, members: Sequence[int]) -> Outcome:
+        try:
+            return self._pass(members)
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            largest = max(self.examples[i].nodes for i in members)
+            raise XllmsError(
+                f"step {step + 1}: out of memory in a pass of {len(members)} examples; set "
+                f"{self.stage}.token_budget: {max(largest, self.settings.token_budget // 2)} (same result; "
+                f"the largest example of this pass has {largest} nodes), or gradient_checkpointing: true"
+            ) from None
+
+    def _pass(self, members: Sequence[int]) -> Outcome:
+        """Forward and backward of one pass; gradients are those of the sum."""
+        if not members:  # under FSDP2 every process must call its layers as often as the others
+            nothing = self.model(_DUMMY).sum() * 0 if self.processes.sharded else torch.zeros(())
+            if self.processes.sharded:
+                nothing.backward()
+            return Outcome(nothing, 0, torch.zeros(0), torch.zeros(0))
+        batch = Batch.collate([self.examples[i] for i in members])
+        outcome = self.objective(self.model(batch.trie), batch)
         self.nodes += len(batch.trie)
         self.tokens += batch.trie.tokens
-        if not math.isfinite(float(outcome.total.detach())):
-            raise XllmsError(
-                f"step {self.state.global_step + 1}: the loss is not a number; "
-                "try a lower learning_rate, or model.dtype: float32"
-            )
-        loss: Tensor = outcome.total / num_items_in_batch
-        return loss
+        outcome.total.backward()  # type: ignore[no-untyped-call]
+        return outcome
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        """Items of one optimiser step: scored tokens, or pairs where each example has a reference."""
-        batches: list[Batch] = [inputs["batch"] for inputs in batch_samples]
-        return sum(len(batch.languages) if batch.reference.numel() else sum(batch.trie.lengths) for batch in batches)
+    def _refuse(self, step: int, bad: Sequence[str], what: str) -> None:
+        """Stop on every process, naming the records."""
+        ids = [name for part in self.processes.gather(list(bad)) for name in part]
+        if not ids:
+            ids = [self.examples[i].id or self.examples[i].language for i in self.plan.step(step)]
+        named = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        raise XllmsError(
+            f"step {step + 1}: {what} (records: {named}); look at these records, try a lower learning_rate, "
+            "or model.dtype: float32"
+        )
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Per-language figures go to metrics.jsonl; transformers' own go to its trackers."""
-        means = self.means.take()
-        if means:
-            rate = {"learning_rate": logs["learning_rate"]} if "learning_rate" in logs else {}
-            self.metrics.write(self.state.global_step, "train", {**means, **rate})
-        super().log(logs, start_time)
+    def _after(self, done: int, figures: dict[str, float], log: MetricsLog, trackers: Trackers) -> None:
+        """What follows a step: a line in the log, a validation, a checkpoint, when they are due."""
+        settings = self.settings
+        saving = done % settings.save_every == 0 or done == self.steps
+        # A checkpoint is always logged, so that a resume loses no figures.
+        if saving or done % settings.log_every == 0:
+            values = means(self.processes.gather(self.figures.take()))
+            values.update({key: figures[key] for key in ("grad_norm", "learning_rate")})
+            log.write(done, "train", values)
+            trackers.log(done, "train", values)
+        if settings.validate_every and done % settings.validate_every == 0 and done < self.steps:
+            self._validate(done, log, trackers)
+        if saving:
+            counts = {"nodes": self.nodes, "tokens": self.tokens}
+            save_checkpoint(self.folder / "checkpoints", done, self.model, self.optimizer, counts, self.processes)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Loss and its kin on the validation examples, per language."""
-        means = LanguageMeans()
-        rows: list[Example] = self.eval_dataset
-        size = self.args.per_device_eval_batch_size
-        if not rows:
-            return {}
+    def _validate(self, done: int, log: MetricsLog, trackers: Trackers) -> None:
+        if not self.validation:
+            return
+        found = LanguageMeans()
         self.model.eval()
-        with torch.inference_mode():
-            for start in range(0, len(rows), size):
-                batch = Batch.collate(rows[start : start + size])
-                means.add(self._outcome(self.model, batch), batch.languages)
-        values = means.take()
-        self.metrics.write(self.state.global_step, "validation", values)
-        return {"eval_loss": values["loss"]}
+        hands = deal(self.validation, range(len(self.validation)), self.cost, self.processes.size)
+        with torch.no_grad():
+            for members in hands[self.processes.rank]:
+                rows = [self.validation[i] for i in members]
+                batch = Batch.collate(rows) if rows else None
+                if batch is not None:
+                    found.add(self.objective(self.model(batch.trie), batch), batch.languages)
+                elif self.processes.sharded:
+                    self.model(_DUMMY)
+        self.model.train()
+        values = means(self.processes.gather(found.take()))
+        self.validation_loss = values["loss"]
+        log.write(done, "validation", values)
+        trackers.log(done, "validation", values)
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: Trainer would look for input_ids."""
-        return 0
-
-    def _outcome(self, model: nn.Module, batch: Batch) -> Outcome:
-        return self.objective(token_logprobs(model, batch.trie, batching=self.batching), batch)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """A checkpoint counts once `complete` is in it, written last."""
-        folder = Path(self.args.output_dir)
-        try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, ValueError) as error:
-            if shutil.disk_usage(folder).free < _ROOM:
-                raise XllmsError(
-                    f"{folder}: no space left on the disk for a checkpoint; free some and run the same command again"
-                ) from None
-            raise XllmsError(f"{folder}: a checkpoint cannot be written: {error}") from None
-        counts = json.dumps({"nodes": self.nodes, "tokens": self.tokens})
-        write_atomic(folder / f"checkpoint-{self.state.global_step}" / _COMPLETE, counts)
-
-    def recall(self, checkpoint: Path) -> None:
-        """Take up the weights and counts of a checkpoint; Trainer itself would run a step past the last."""
-        counts = read_json(checkpoint / _COMPLETE)
-        self.nodes, self.tokens = counts["nodes"], counts["tokens"]
-        if _step(checkpoint) >= self.steps:
-            self._load_from_checkpoint(str(checkpoint))
-            self.state.global_step = _step(checkpoint)
+    def counts(self) -> dict[str, Any]:
+        """What the stage's manifest keeps."""
+        nodes, tokens = self.processes.total(self.nodes, self.tokens)
+        return {
+            "steps": self.steps,
+            "examples": len(self.examples),
+            "validation_loss": self.validation_loss,
+            "processes": self.processes.size,
+            "nodes": int(nodes),
+            "tokens_without_sharing": int(tokens),
+        }
 
 
-class _Follow(TrainerCallback):
-    """Moves the progress line, and logs wherever a checkpoint is saved, so that a resume loses no figures."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        loss = state.log_history[-1].get("loss") if state.log_history else None
-        self.progress.advance(1, f"loss {loss:.3f}" if loss is not None else "")
-        if control.should_save:
-            control.should_log = True
-        return control
+def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
+    """Rate of step `step` (from 0) of `steps`: linear warm-up, then constant, linear or half a cosine to nothing."""
+    warmup = min(settings.warmup_steps, steps // 2)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, steps - warmup)
+    fade = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+    return settings.learning_rate * fade[settings.schedule]
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_COMPLETE}")]
-    return max(whole, key=_step, default=None)
+def head_cost(model: Any) -> float:
+    """Weights of the output head over those that run for every node: the price of a scored position, in nodes."""
+    head = model.get_output_embeddings()
+    lookups = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    seen = {id(p): p.numel() for p in model.parameters() if p.ndim >= 2 and id(p) not in lookups}
+    seen.pop(id(head.weight), None)
+    return float(head.weight.numel() / max(1, sum(seen.values())))
 
 
-def batches(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
-    """The examples in order, `size` at a time."""
-    for start in range(0, len(examples), size):
-        yield examples[start : start + size]
+def _decayed(parameters: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases and norms do not."""
+    matrices = [p for p in parameters if p.ndim >= 2]
+    others = [p for p in parameters if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _steps(examples: int, settings: TrainingSettings) -> int:
-    a_step = settings.batch_size * settings.gradient_accumulation
-    steps = max(1, math.ceil(math.ceil(examples / a_step) * settings.epochs))
-    return min(steps, settings.max_steps or steps)
-
-
-def _arguments(
-    settings: TrainingSettings, steps: int, seed: int, folder: Path, validated: bool, model: nn.Module
-) -> TrainingArguments:
-    validate = settings.validate_every if validated else None
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=min(settings.warmup_steps, steps // 2),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        max_steps=steps,
-        logging_steps=min(settings.log_every, steps),
-        logging_nan_inf_filter=False,
-        save_steps=settings.save_every,
-        save_total_limit=2,
-        eval_strategy="steps" if validate else "no",
-        eval_steps=validate,
-        seed=seed,
-        data_seed=seed,
-        use_cpu=next(model.parameters()).device.type == "cpu",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-        report_to="none",
-    )
-    arguments._n_gpu = 1  # several visible GPUs would be wrapped in DataParallel, which cannot take a trie
-    return arguments
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

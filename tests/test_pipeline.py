@@ -3,6 +3,7 @@
 Each stage is killed once: while it has some finished units or a checkpoint, and not all.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.conftest import write_recipe
+from xllms import pipeline
+from xllms.recipe_file import load_recipe
 
 # What a later stage or a reader uses; the rest (timings in manifests, optimiser states) may differ.
 DATA = (
@@ -123,3 +128,20 @@ def test_a_finished_run_does_nothing_again(
     assert "no such folder" in refused
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert "done" not in finish(recipe)
+
+
+def test_all_weights_tuned_and_a_ranking_loss_go_through_every_stage(tmp_path: Path, tiny_model_folder: Path) -> None:
+    recipe = load_recipe(
+        write_recipe(tmp_path, tiny_model_folder),
+        ["sft.tuning=full", "sft.learning_rate=1e-3", "dpo.loss=ranking", "dpo.gradient_checkpointing=true"],
+    )
+    pipeline.run(recipe)
+    run = recipe.output
+    assert (run / "sft" / "model" / "model.safetensors").exists()
+    assert not (run / "sft" / "adapter").exists()
+    rankings = [json.loads(line) for path in (run / "feedback" / "rankings").iterdir() for line in path.open()]
+    assert max(len(ranking["answers"]) for ranking in rankings) >= 3
+    before, after = (load_file(run / stage / "model" / "model.safetensors") for stage in ("sft", "dpo"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    scores = json.loads((run / "evaluation" / "scores.json").read_text())
+    assert set(scores["benchmarks"]["facts"]["summary"]) == {"base", "sft", "dpo"}

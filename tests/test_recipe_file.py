@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from xllms.errors import InputError
 from xllms.pipeline import check
-from xllms.recipe import AlpacaSource, CldrSource, Recipe
+from xllms.recipe import AlpacaSource, CldrSource, PreferenceLoss, Recipe
 from xllms.recipe_file import describe, load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -216,3 +216,31 @@ def _key_nodes(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _key_nodes(value)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        (["model.quantization=nf4", "sft.tuning=full"], "cannot train 4-bit weights"),
+        (["dpo.loss=ipo", "dpo.label_smoothing=0.1"], "label_smoothing is not defined for loss: ipo"),
+        (["dpo.loss=dpoo"], "'dpo', 'dpo_norm', 'ipo', 'simpo', 'orpo', 'cpo' or 'ranking'"),
+        (["sft.sampling.kind=unimaxx"], "'natural', 'temperature' or 'unimax'"),
+        (["sft.gradient_accumulation=2"], "unknown key `sft.gradient_accumulation`"),
+    ],
+)
+def test_training_settings_that_contradict_are_refused(tmp_path: Path, override: list[str], says: str) -> None:
+    assert says in refusal(tmp_path, "seed: 1\n", *override)
+
+
+def test_losses_carry_what_they_need() -> None:
+    needs = {loss.value for loss in PreferenceLoss if loss.needs_reference}
+    assert needs == {"dpo", "dpo_norm", "ipo", "ranking"}
+    assert {loss.value for loss in PreferenceLoss if loss.length_normalised} == {"dpo_norm", "ipo", "simpo", "orpo"}
+
+
+def test_presets_keep_the_papers_figures_and_the_bounds_that_it_lacked() -> None:
+    for name in ("xllama-100", "xbloom-100"):
+        preset = load_recipe(ROOT / "recipes" / f"{name}.yaml")
+        assert (preset.sft.lora.r, preset.sft.lora.alpha, preset.sft.learning_rate) == (8, 16, 1e-4)
+        assert preset.sft.batch_size == preset.dpo.batch_size == 256
+        assert preset.dpo.learning_rate <= 5e-4 / 50

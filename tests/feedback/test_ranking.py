@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xllms.feedback.ranking import GAP, GOOD, Candidate, judge, pair, rank, wrong_language
+from xllms.feedback.ranking import GAP, GOOD, Candidate, judge, pair, rank, ranking, wrong_language
 from xllms.instructions.cldr import cldr_records
 from xllms.languages import get
 from xllms.recipe import CldrSource
@@ -162,3 +162,16 @@ def test_no_pair_is_of_equal_answers_or_without_reasons(data: st.DataObject) -> 
         assert (made.language, made.instruction) == (code, one.instruction)
         assert judge(made.chosen, one, language, ORIGIN).in_language
     assert len({made.rejected for made in pairs}) == len(pairs), "one answer rejected twice"
+
+
+def test_a_ranking_is_right_then_right_elsewhere_then_wrong_then_wrong_elsewhere() -> None:
+    english = "the Netherlands, Norway and Sweden"
+    wrong = "Ich weiß es nicht, aber es könnte vielleicht ein anderes Land gewesen sein"
+    wrong_english = "I do not know which countries those would have been called"
+    (found,) = ranking(record(), judged(wrong_english, wrong, record().output), (english, "eng_Latn"))
+    assert found.answers == (record().output, english, wrong, wrong_english)
+    assert "wrong language: the same fact in English" in found.reasons[1]
+    assert "language wrong (English)" in found.reasons[3]
+    assert len(found.reasons) == 4
+    # Only the reference is known, and nothing to set against it.
+    assert ranking(record(), judged(record().output), None) == []

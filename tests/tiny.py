@@ -13,6 +13,8 @@ from transformers import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GptOssConfig,
+    GptOssForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -54,6 +56,8 @@ def tiny_model(architecture: str, seed: int = 0) -> PreTrainedModel:
     elif architecture == "bloom":
         config = BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
         model = BloomForCausalLM(config)
+    elif architecture == "gpt-oss":  # attention sinks: refused by tries
+        model = GptOssForCausalLM(GptOssConfig(**_SIZES, num_local_experts=2, num_experts_per_tok=1))
     else:
         raise ValueError(architecture)
     with torch.no_grad():

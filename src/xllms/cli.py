@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from xllms.errors import InputError, XllmsError
+from xllms.processes import is_main
 
 app = typer.Typer(
     name="xllms",
@@ -193,7 +194,10 @@ def _guarded(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except XllmsError as error:
-        return _fail(str(error), error.exit_code)
+        # Wrong input is the same in every process: the main one says it for all.
+        return (
+            error.exit_code if isinstance(error, InputError) and not is_main() else _fail(str(error), error.exit_code)
+        )
     except KeyboardInterrupt:
         return _stopped()
     except BrokenPipeError:  # the reader went away, such as `| head`
@@ -251,8 +255,6 @@ def _fail(message: str, code: int) -> int:
 
 
 def _print_tuned(stage: Path) -> None:
-    from xllms.processes import is_main
-
     if is_main():
         print(next(stage / name for name in ("adapter", "model") if (stage / name).exists()))
 

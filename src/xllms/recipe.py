@@ -104,7 +104,7 @@ class TrainingSettings(Settings):
     max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
     batch_size: int = Field(32, ge=1, description="examples (or pairs) in one optimiser step, over all processes")
     token_budget: int = Field(
-        4096, ge=16, description="trie nodes in one forward pass of one process: what decides memory, not the result"
+        2048, ge=16, description="trie nodes in one forward pass of one process: what decides memory, not the result"
     )
     sampling: LanguageMix = LanguageMix()
     learning_rate: float = Field(1e-4, gt=0)

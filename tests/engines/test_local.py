@@ -48,7 +48,7 @@ def generate_alone(model: Any, prompt: tuple[int, ...], limit: int) -> str:
     return " ".join(map(str, output[: output.index(END)] if END in output else output))
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen", "gemma3", "bloom"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen", "gemma3", "bloom", "gpt-oss"])
 @settings(max_examples=15, deadline=None)
 @given(batch=prompts)
 def test_greedy_answers_equal_generate_one_by_one(architecture: str, batch: list[tuple[int, ...]]) -> None:

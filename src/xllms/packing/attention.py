@@ -1,25 +1,73 @@
-"""Tree attention, registered with transformers as `xllms_trie`.
+"""Tree attention in a transformers model: within `TreeAttention` its layers ask the plan of a trie.
 
-A model whose attention goes through transformers' `AttentionInterface` runs a trie when it is called with
-`trie_branches=...` while this implementation is set. Positions come from `position_ids` (the depths).
+Most architectures call transformers' `AttentionInterface`, where ours is registered as `xllms_trie`. BLOOM has an
+attention of its own, and something stands in for it. Positions come from `position_ids` (the depths), or, for ALiBi,
+from the plan.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
+from transformers.models.bloom.modeling_bloom import BloomAttention
 
-from xllms.packing.branches import Branches
+from xllms.packing.bloom import bloom_attention
+from xllms.packing.plan import Plan, Scoring, UnsupportedAttention
 
 IMPLEMENTATION = "xllms_trie"
+_CANNOT = ("s_aux", "sinks", "position_bias")
+
+_running: ContextVar["TreeAttention | None"] = ContextVar("xllms_tree_attention", default=None)
 
 
-class UnsupportedAttention(RuntimeError):
-    """This architecture's attention cannot run a trie; padded batches can."""
+class TreeAttention(AbstractContextManager[None]):
+    """Within this block `model` runs the trie of `plan`; before and after, what it ran before. Enter it as often as
+    needed: gradient checkpointing comes back to it.
+
+    Raises:
+        UnsupportedAttention: the architecture has an attention of its own.
+    """
+
+    def __init__(self, model: PreTrainedModel, plan: Plan) -> None:
+        self.plan = plan
+        self.own = [module for module in model.modules() if isinstance(module, BloomAttention)]
+        if not self.own and not model._can_set_attn_implementation():
+            raise UnsupportedAttention(f"{type(model).__name__} does not use transformers' attention interface")
+        configs = (module.config for module in model.modules() if isinstance(module, PreTrainedModel))
+        self.configs = list({id(config): config for config in configs}.values())
+        self._entered: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> None:
+        switched = self._switched()
+        switched.__enter__()
+        self._entered.append(switched)
+
+    def __exit__(self, *error: Any) -> None:
+        self._entered.pop().__exit__(*error)
+
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        token = _running.set(self)
+        before = [config._attn_implementation for config in self.configs]
+        forwards = [vars(module).get("forward") for module in self.own]
+        try:
+            for config in self.configs:
+                config._attn_implementation = IMPLEMENTATION
+            for module in self.own:
+                module.forward = partial(bloom_attention, module, self.plan)
+            yield
+        finally:
+            for config, implementation in zip(self.configs, before, strict=True):
+                config._attn_implementation = implementation
+            for module, forward in zip(self.own, forwards, strict=True):
+                del module.forward
+                if forward is not None:
+                    module.forward = forward
+            _running.reset(token)
 
 
 def trie_attention(
@@ -31,10 +79,10 @@ def trie_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
-    trie_branches: Branches | None = None,
+    softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of every node over its ancestors and itself.
+    """What transformers' attention interface calls: attention of every node over its ancestors and itself.
 
     Args:
         module: the attention layer; unused.
@@ -45,56 +93,42 @@ def trie_attention(
         scaling: of the scores; 1/sqrt(D) if None.
         dropout: must be 0, since a shared prefix would have one mask for all who share it.
         sliding_window: a query sees keys less than this many positions away.
-        trie_branches: the plan.
+        softcap: bound of the scores (Gemma 2).
         kwargs: what else the architecture passes.
 
     Returns:
         (1, N, Hq, Dv), and None for the weights.
 
     Raises:
-        UnsupportedAttention: soft-capped scores, attention sinks, dropout, or a call without a plan.
+        UnsupportedAttention: attention sinks, a position bias, dropout, or a call outside `TreeAttention`.
     """
-    unsupported = [name for name in ("softcap", "s_aux", "sinks") if kwargs.get(name) is not None]
-    if trie_branches is None or dropout or unsupported or query.shape[0] != 1:
-        raise UnsupportedAttention(f"tree attention cannot do: {', '.join(unsupported) or 'dropout or plain batches'}")
-    shared = query.shape[1] // key.shape[1]
-    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    outputs = []
-    for group, mask in zip(trie_branches.groups, trie_branches.masks(sliding_window), strict=True):
-        batch, length = group.queries.shape
-        # The heads that share one key head are laid out as further queries: no copies of the keys.
-        grouped = q[group.queries].view(batch, length, key.shape[1], shared, -1).permute(0, 2, 3, 1, 4)
-        seen = mask[:, None].repeat(1, 1, shared, 1) if shared > 1 else mask[:, None]
-        answer = F.scaled_dot_product_attention(
-            grouped.reshape(batch, key.shape[1], shared * length, -1),
-            k[group.keys].transpose(1, 2),
-            v[group.keys].transpose(1, 2),
-            attn_mask=seen,
-            scale=scaling,
-        )
-        answer = answer.view(batch, key.shape[1], shared, length, -1).permute(0, 3, 1, 2, 4)
-        outputs.append(answer.reshape(batch * length, query.shape[1], -1)[group.valid])
-    return torch.cat(outputs)[trie_branches.restore][None], None
+    running = _running.get()
+    cannot = [name for name in _CANNOT if kwargs.get(name) is not None]
+    if running is None or dropout or cannot or query.shape[0] != 1:
+        raise UnsupportedAttention(f"tree attention cannot do: {', '.join(cannot) or 'dropout or plain batches'}")
+    scoring = Scoring(scaling, sliding_window, softcap)
+    return running.plan.attend(query, key, value, scoring), None
 
 
 AttentionInterface.register(IMPLEMENTATION, trie_attention)
 
 
-@contextmanager
-def tree_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Within this block `model` runs tries; before and after, what it ran before.
+def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
+    """Keep only the input of each layer and compute the layer again in the backward pass, tries included.
+
+    Use this and not the model's own method or `TrainingArguments.gradient_checkpointing`: those compute a layer again
+    after `TreeAttention` was left, with plain causal attention, and the gradient would be wrong.
+
+    Args:
+        model: of transformers (peft's and DDP's wrappers taken off: `logprobs.base_model`); it saves in training mode.
 
     Raises:
-        UnsupportedAttention: the architecture has an attention of its own.
+        ValueError: the architecture has no gradient checkpointing.
     """
-    before = model.config._attn_implementation
-    if not model._can_set_attn_implementation():
-        raise UnsupportedAttention(f"{type(model).__name__} does not use transformers' attention interface")
-    configs = {id(c): c for c in (m.config for m in model.modules() if isinstance(m, PreTrainedModel))}.values()
-    try:
-        for config in configs:
-            config._attn_implementation = IMPLEMENTATION
-        yield
-    finally:
-        for config in configs:
-            config._attn_implementation = before
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False, "context_fn": _and_again})
+
+
+def _and_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """The contexts of a layer's run and of its second run: the trie that runs now runs again."""
+    return nullcontext(), _running.get() or nullcontext()

@@ -8,15 +8,23 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from xllms.packing.attention import UnsupportedAttention, tree_attention
+from xllms.packing.attention import TreeAttention
+from xllms.packing.flex import FlexPlan
 from xllms.packing.head import Bend, head_logprobs
+from xllms.packing.plan import UnsupportedAttention
 from xllms.packing.trie import TokenSequence, Trie
 
 Batching = Literal["trie", "padded"]
+Kernel = Literal["flex", "branches"]
 
 
 def token_logprobs(
-    model: nn.Module, batch: Trie | Iterable[TokenSequence], *, batching: Batching = "trie", tile: int = 8192
+    model: nn.Module,
+    batch: Trie | Iterable[TokenSequence],
+    *,
+    batching: Batching = "trie",
+    kernel: Kernel | None = None,
+    tile: int | None = None,
 ) -> Tensor:
     """Log-probability of every scored token in `batch`, each shared prefix run once.
 
@@ -24,7 +32,8 @@ def token_logprobs(
         model: causal LM of transformers, or a peft model around one; adapters and sliding windows are honoured.
         batch: token trie with S scored (node, target) pairs, or sequences to lay out as one.
         batching: `padded` runs one padded row per sequence instead, for architectures that cannot take a trie.
-        tile: vocabulary entries projected at a time.
+        kernel: how attention over a trie is computed, as in `run_trie`.
+        tile: vocabulary entries projected at a time, as in `head_logprobs`.
 
     Returns:
         (S,) float32, in the order of `batch.target`; `batch.sum_by_sequence` gives sums per sequence.
@@ -35,8 +44,11 @@ def token_logprobs(
     trie = batch if isinstance(batch, Trie) else Trie.build(batch)
     causal_lm = base_model(model)
     scored, row = torch.unique(trie.node, return_inverse=True)
-    run = _run_trie if batching == "trie" else _run_padded
-    hidden = run(causal_lm, trie, scored)
+    if batching == "trie":
+        hidden = run_trie(causal_lm, trie, kernel=kernel).last_hidden_state[0]
+        hidden = hidden[scored.to(hidden.device)]
+    else:
+        hidden = _run_padded(causal_lm, trie, scored)
     device = hidden.device
     head = causal_lm.get_output_embeddings()
     return head_logprobs(
@@ -55,22 +67,32 @@ def base_model(model: nn.Module) -> PreTrainedModel:
     return model
 
 
-def run_trie(causal_lm: PreTrainedModel, trie: Trie, **kwargs: Any) -> Any:
-    """One pass of the decoder below the head over a trie; `kwargs` go to it (a cache, say)."""
+def run_trie(causal_lm: PreTrainedModel, trie: Trie, *, kernel: Kernel | None = None, **kwargs: Any) -> Any:
+    """One pass of the decoder below the head over a trie.
+
+    Args:
+        causal_lm: of transformers; `base_model` takes wrappers off.
+        trie: of N nodes.
+        kernel: `flex` for FlexAttention, `branches` for grouped scaled-dot-product attention; None takes the first on
+            a CUDA device and the second elsewhere.
+        kwargs: go to the decoder (a cache, say).
+
+    Returns:
+        The decoder's output; its `last_hidden_state` is (1, N, H).
+
+    Raises:
+        UnsupportedAttention: the architecture cannot take a tree mask.
+    """
     decoder = getattr(causal_lm, causal_lm.base_model_prefix)
     device = causal_lm.device
-    with tree_attention(causal_lm):
+    flex = kernel == "flex" or (kernel is None and device.type == "cuda")
+    plan = FlexPlan(trie.depth, trie.end, trie.branches, device) if flex else trie.branches
+    with TreeAttention(causal_lm, plan):
         return decoder(
             input_ids=trie.ids[None].to(device),
             position_ids=trie.depth[None].to(device),
-            trie_branches=trie.branches.to(device),
             **{"use_cache": False, **kwargs},
         )
-
-
-def _run_trie(causal_lm: PreTrainedModel, trie: Trie, scored: Tensor) -> Tensor:
-    hidden: Tensor = run_trie(causal_lm, trie).last_hidden_state[0]
-    return hidden[scored.to(hidden.device)]
 
 
 def _run_padded(causal_lm: PreTrainedModel, trie: Trie, scored: Tensor) -> Tensor:

@@ -11,7 +11,9 @@ Node i attends to j when `j <= i < end[j]`: its ancestors and itself. Its positi
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,8 +70,8 @@ class Trie:
 
     @cached_property
     def branches(self) -> Branches:
-        """The plan by which attention runs over this trie."""
-        return Branches.plan(
+        """The plan by which attention runs over this trie on a CPU."""
+        return Branches(
             [(self.paths[path], stop - start) for (start, stop), path in zip(self.chunks, self.chunk_path, strict=True)]
         )
 
@@ -91,26 +93,26 @@ class Trie:
         if any(not sequence.prompt for sequence in batch):
             raise ValueError("every sequence needs a prompt of at least one token, such as BOS")
         runs = [(s.prompt + s.completion)[:-1] if s.completion else s.prompt for s in batch]
-        layout = _Layout()
+        layout = _Layout(sum(map(len, runs)))
         paths: list[Tensor] = [torch.empty(0)] * len(batch)
         chunks: list[tuple[int, int]] = []
         chunk_path: list[int] = []
         for index in sorted(range(len(runs)), key=runs.__getitem__):
-            start, stop = layout.append(runs[index])
-            paths[index] = torch.tensor(layout.path)
+            start, stop = layout.append(_tensor(runs[index]))
+            paths[index] = layout.path
             if stop > start:
                 chunks.append((start, stop))
                 chunk_path.append(index)
-        layout.close(0)
-        node, target, pair = _scored_pairs(batch, paths)
+        nodes = layout.close()
+        pairs, pair = _scored_pairs(batch, paths)
         lengths = tuple(len(sequence.completion) for sequence in batch)
         return cls(
-            ids=torch.tensor(layout.ids),
-            depth=torch.tensor(layout.depth),
-            end=torch.tensor(layout.end),
-            node=torch.tensor(node, dtype=torch.long),
-            target=torch.tensor(target, dtype=torch.long),
-            pair=torch.tensor(pair, dtype=torch.long),
+            ids=layout.ids[:nodes],
+            depth=layout.depth[:nodes],
+            end=layout.end[:nodes],
+            node=pairs[0],
+            target=pairs[1],
+            pair=pair,
             sequence=torch.repeat_interleave(torch.arange(len(batch)), torch.tensor(lengths)),
             lengths=lengths,
             paths=tuple(paths),
@@ -120,41 +122,46 @@ class Trie:
 
 
 class _Layout:
-    """Depth-first order comes for free when the sequences are added in sorted order."""
+    """Depth-first order comes for free when the sequences are added in sorted order.
 
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.depth: list[int] = []
-        self.end: list[int] = []
-        self.path: list[int] = []
+    Args:
+        room: for as many nodes.
+    """
 
-    def append(self, run: Sequence[int]) -> tuple[int, int]:
-        shared = 0
-        for node, token in zip(self.path, run, strict=False):
-            if self.ids[node] != token:
-                break
-            shared += 1
-        self.close(shared)
-        start = len(self.ids)
-        for depth in range(shared, len(run)):
-            self.path.append(len(self.ids))
-            self.ids.append(run[depth])
-            self.depth.append(depth)
-            self.end.append(-1)
-        return start, len(self.ids)
+    def __init__(self, room: int) -> None:
+        self.ids, self.depth, self.end = torch.empty(3, room, dtype=torch.long)
+        self.nodes = 0
+        self.run = self.path = torch.empty(0, dtype=torch.long)
 
-    def close(self, depth: int) -> None:
-        for node in self.path[depth:]:
-            self.end[node] = len(self.ids)
-        del self.path[depth:]
+    def append(self, run: Tensor) -> tuple[int, int]:
+        """Add what `run` does not share with the run before; the (start, stop) of its new nodes."""
+        common = min(len(run), len(self.run))
+        parting = (run[:common] != self.run[:common]).nonzero()
+        shared = int(parting[0]) if len(parting) else common
+        start, stop = self.nodes, self.nodes + len(run) - shared
+        self.end[self.path[shared:]] = start
+        self.path = torch.cat([self.path[:shared], torch.arange(start, stop)])
+        self.ids[start:stop] = run[shared:]
+        self.depth[start:stop] = torch.arange(shared, len(run))
+        self.run, self.nodes = run, stop
+        return start, stop
+
+    def close(self) -> int:
+        """Number of nodes, all of whose subtrees end now."""
+        self.end[self.path] = self.nodes
+        return self.nodes
 
 
-def _scored_pairs(batch: Sequence[TokenSequence], paths: Sequence[Tensor]) -> tuple[list[int], list[int], list[int]]:
-    """Distinct (node, next token) pairs, in order of node; and the pair of every scored token."""
-    wanted = []
-    for sequence, path in zip(batch, paths, strict=True):
-        nodes = path.tolist()[len(sequence.prompt) - 1 :]
-        wanted += list(zip(nodes, sequence.completion, strict=False))
-    pairs = sorted(set(wanted))
-    index = {pair: position for position, pair in enumerate(pairs)}
-    return [n for n, _ in pairs], [t for _, t in pairs], [index[pair] for pair in wanted]
+def _scored_pairs(batch: Sequence[TokenSequence], paths: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(2, S) distinct nodes and next tokens, in order of node; and the (T,) pair of every scored token."""
+    scored = [path[len(s.prompt) - 1 :][: len(s.completion)] for s, path in zip(batch, paths, strict=True)]
+    node = torch.cat(scored)
+    target = _tensor(tuple(chain.from_iterable(sequence.completion for sequence in batch)))
+    vocabulary = int(target.max()) + 1 if len(target) else 1
+    numbers, pair = torch.unique(node * vocabulary + target, return_inverse=True)
+    return torch.stack([numbers // vocabulary, numbers % vocabulary]), pair
+
+
+def _tensor(tokens: tuple[int, ...]) -> Tensor:
+    """By way of numpy: `torch.tensor` takes ten times as long for long tuples."""
+    return torch.from_numpy(np.array(tokens, dtype=np.int64))

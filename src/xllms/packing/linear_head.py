@@ -176,6 +176,9 @@ def _sweep(tiles: _Tiles, reference: Tensor, wants_mean: bool) -> tuple[Tensor, 
             sums[0].add_(scores.sum(1, keepdim=True))
             if mean is not None:
                 tiles.add_product(mean[block], scores, rows)
+    # A position without a target starts at 0, not at a score of its own: its sum may underflow, and 0 / 0 would reach
+    # the gradient through its factor of 0. Where there is a target the sum is about 1 or more.
+    total.clamp_(min=torch.finfo(total.dtype).tiny)
     if mean is not None:
         mean.div_(total)
     return reference + total.log(), mean

@@ -50,7 +50,7 @@ def random_case(
     weight *= reach / float((hidden @ weight.T).abs().max())
     if shape == "late outlier":  # every score before the last entry is small
         weight[:-1] *= 0.01
-        # Scaled by the largest score: by its own, a small `hidden[0]` gave other positions scores of 10,000s, not `reach`.
+        # Scaled by the largest score: by its own, a small `hidden[0]` gave other positions scores of 10,000s.
         weight[-1] = hidden[0] * (reach / (hidden @ hidden[0]).abs().max())
     node = torch.randint(positions, (pairs,), generator=draw)
     target = torch.randint(vocabulary, (pairs,), generator=draw)

@@ -49,9 +49,9 @@ def linear_logprobs(
         block: positions at a time, likewise; peak memory is block × tile floats (and as many low-precision ones).
 
     Returns:
-        (S,) float32, differentiable once in `hidden` and `weight`. In bfloat16 scores must stay within ±10,000 (real ones
-        are within hundreds): beyond, the rounded reference is further from its score than `exp2` reaches. Where neither needs a gradient, only the scores are
-        computed.
+        (S,) float32, differentiable once in `hidden` and `weight`. Where neither needs a gradient, only the scores are
+        computed. In bfloat16 scores must stay within ±10,000 (real ones are within hundreds): beyond, the rounded
+        reference is further from its score than `exp2` reaches.
     """
     if not torch.is_grad_enabled():  # a parameter says that it needs a gradient even here
         hidden, weight = hidden.detach(), weight.detach()

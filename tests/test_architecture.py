@@ -11,15 +11,27 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "xllms"
 STAGES = {"instructions", "training", "feedback", "evaluation", "report"}
-FOUNDATION = {"__init__", "errors", "records", "manifest", "progress", "recipe", "recipe_file", "languages", "splits"}
+FOUNDATION = {
+    "__init__",
+    "errors",
+    "records",
+    "manifest",
+    "processes",
+    "progress",
+    "recipe",
+    "recipe_file",
+    "languages",
+    "splits",
+}
 SHARED = {"metrics", "prompting", "packing", "engines", "models"}
-SEVERAL_STAGES = {"pipeline", "cli", "generation", "__main__"}
+SEVERAL_STAGES = {"pipeline", "cli", "generation", "merging", "__main__"}
 TORCH_FREE = (
     "xllms.cli",
     "xllms.recipe",
     "xllms.recipe_file",
     "xllms.records",
     "xllms.manifest",
+    "xllms.processes",
     "xllms.progress",
     "xllms.languages",
     "xllms.languages.identification",

@@ -35,7 +35,7 @@ def test_every_example_is_in_one_pass_within_the_budget(
     assert len({len(passes) for passes in hands}) == 1  # FSDP2 wants as many passes of each
     assert sorted(i for passes in hands for one in passes for i in one) == list(range(len(examples)))
     for one in (one for passes in hands for one in passes if len(one) > 1):
-        assert nodes(examples, one) <= budget
+        assert nodes(examples, one) <= max(budget, *(examples[i].nodes for i in one))
 
 
 def realistic(count: int, seed: int = 0) -> list[Example]:
@@ -95,3 +95,11 @@ def test_sharers_of_a_step_are_put_side_by_side() -> None:
     sorted_nodes = sum(nodes(examples, one) for one in passes)
     drawn = [tuple(range(at, min(64, at + len(passes[0])))) for at in range(0, 64, len(passes[0]))]
     assert sorted_nodes < sum(nodes(examples, one) for one in drawn)
+
+
+def test_equal_examples_over_the_budget_come_to_an_end() -> None:
+    """The second costs nothing beside the first: no cut by cost would ever part them."""
+    long = Example("deu_Latn", (TokenSequence(tuple(range(40)), (1, 2)),))
+    short = Example("deu_Latn", (TokenSequence((90, 91), (1, 2)),))
+    (passes,) = deal([long, long, short, long], range(4), Cost(16), 1)
+    assert sorted(i for one in passes for i in one) == [0, 1, 2, 3]

@@ -20,7 +20,7 @@ class Cost:
     """What an example costs beside its neighbour: trie nodes through the layers, and scored positions through the head.
 
     Attributes:
-        budget: trie nodes in one pass at most; an example that is larger by itself gets a pass of its own.
+        budget: trie nodes in one pass at most; an example that is larger by itself sets the limit of its pass.
         head: cost of one scored position, in nodes (the head's weights over the layers' weights).
     """
 
@@ -76,19 +76,26 @@ def deal(examples: Sequence[Example], members: Sequence[int], cost: Cost, proces
     added += [nodes - _shared(examples[a], examples[b]) for a, b, nodes in zip(row, row[1:], fresh[1:], strict=False)]
     price = [nodes + cost.head * examples[i].scored for i, nodes in zip(row, added, strict=True)]
     rounds = max(1, ceil(sum(added) / (cost.budget * processes)))
-    while True:
-        cuts = _cut(price, rounds * processes)
-        if all(stop - start <= 1 or _nodes(fresh, added, start, stop) <= cost.budget for start, stop in cuts):
-            break
+    cuts = _cut(price, rounds * processes)
+    while not all(_fits(fresh, added, start, stop, cost.budget) for start, stop in cuts):
         rounds += 1
+        if rounds * processes >= len(row):  # finer cuts need not part what costs nothing beside its neighbour
+            cuts = [(min(at, len(row)), min(at + 1, len(row))) for at in range(rounds * processes)]
+            break
+        cuts = _cut(price, rounds * processes)
     passes = [tuple(row[start:stop]) for start, stop in cuts]
     paid = [sum(price[start:stop]) for start, stop in cuts]
     return _share_out(passes, paid, processes)
 
 
-def _nodes(fresh: Sequence[int], added: Sequence[int], start: int, stop: int) -> int:
-    """Trie nodes of one pass: its first example shares nothing, the others with the one before (at least)."""
-    return fresh[start] + sum(added[start + 1 : stop]) if stop > start else 0
+def _fits(fresh: Sequence[int], added: Sequence[int], start: int, stop: int, budget: int) -> bool:
+    """Whether a pass keeps to the budget, or is no larger than one of its examples must be.
+
+    Its first example shares nothing, the others with the one before (at least).
+    """
+    if stop == start:
+        return True
+    return fresh[start] + sum(added[start + 1 : stop]) <= max(budget, *fresh[start:stop])
 
 
 def _shared(one: Example, other: Example) -> int:

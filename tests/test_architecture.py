@@ -16,6 +16,7 @@ FOUNDATION = {
     "errors",
     "records",
     "manifest",
+    "memory",
     "processes",
     "progress",
     "recipe",

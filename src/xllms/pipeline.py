@@ -5,7 +5,6 @@
 Each stage is a function from folders to a folder; this is the one place that knows which folder feeds which.
 """
 
-import gc
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,7 +59,6 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
                     write_atomic(kept, before)
                 raise
             _make_again(recipe, stage)
-        gc.collect()  # a trainer and its model hold each other: without this the next stage's model comes on top
 
 
 def _make_again(recipe: Recipe, stage: str) -> None:

@@ -4,7 +4,6 @@ A unit is one model on one group of languages; its predictions are written langu
 groups do not depend on what was done before, so a resumed run asks in the same batches and gets the same answers.
 """
 
-import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +72,6 @@ def run(
     with Progress("evaluation", len(adapters) * sum(len(u.codes) for u in units), "languages") as progress:
         for name, adapter in adapters.items():
             _evaluate(name, adapter, units, model, template, folder, progress)
-            gc.collect()  # the model before goes before the next one comes
     by_benchmark: dict[str, dict[str, dict[str, list[Prediction]]]] = {}
     for unit in units:
         for code in unit.codes:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from xllms.errors import InputError
+from xllms.memory import release_memory
 from xllms.models.shipped import SHIPPED, shipped_model
 from xllms.packing.logprobs import Batching, base_model, choose_batching
 from xllms.processes import local_rank, say
@@ -47,6 +48,7 @@ def load(settings: ModelSettings, template: str, tuned: Path | None = None, *, t
         InputError: no such model, a folder without weights, an adapter of another template or model.
     """
     quiet()
+    release_memory()  # the model before goes before the next one comes
     own = tuned_folder(tuned) if tuned is not None else None
     whole = own if own is not None and own.name == MODEL_FOLDER else None
     name, source = (str(whole), str(whole)) if whole else (settings.name, resolve(settings.name))

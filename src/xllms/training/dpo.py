@@ -6,6 +6,7 @@ weights that are then trained, and kept on disk. There is no second copy of the 
 
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,18 @@ def _read(feedback: Path, settings: DpoSettings) -> list[Preference] | list[Rank
 
 
 def _split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """One fact stays on one side in all its languages: what is validated was never trained on."""
-    facts = sorted({example.fact for example in examples})
-    held = set(random.Random(seed).sample(facts, round(share * len(facts))))
+    """One fact stays on one side in all its languages: what is validated was never trained on.
+
+    Facts come in a seeded order; one is held back where this brings the examples held closer to their share.
+    """
+    sizes = Counter(example.fact for example in examples)
+    facts = sorted(sizes)
+    random.Random(seed).shuffle(facts)
+    held: set[str] = set()
+    lacking = share * len(examples)
+    for fact in facts:
+        if abs(lacking - sizes[fact]) < abs(lacking):
+            held.add(fact)
+            lacking -= sizes[fact]
     training = [example for example in examples if example.fact not in held]
     return training, [example for example in examples if example.fact in held]

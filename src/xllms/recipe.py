@@ -194,7 +194,7 @@ class DpoSettings(TrainingSettings):
         description="of the chosen answer's cross-entropy per token; none: the loss's own (orpo, cpo 1; else 0)",
     )
     learning_rate: float = Field(2e-5, gt=0)
-    validation_share: float = Field(0.1, ge=0, lt=1)
+    validation_share: float = Field(0.1, ge=0, le=0.5, description="of the pairs, held back by whole facts")
 
     @model_validator(mode="after")
     def _smoothing_has_a_pair(self) -> "DpoSettings":

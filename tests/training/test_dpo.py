@@ -22,11 +22,13 @@ def test_one_small_fact_is_not_all_that_is_validated() -> None:
         assert not {e.fact for e in training} & {e.fact for e in validation}
 
 
-@given(st.lists(st.sampled_from("abcdefgh"), min_size=1), st.integers(0, 9))
-def test_nothing_is_held_back_for_a_share_of_nothing_and_something_always_stays(facts: list[str], seed: int) -> None:
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1), st.floats(0, 0.5), st.integers(0, 9))
+def test_nothing_is_held_back_for_a_share_of_nothing_and_something_always_stays(
+    facts: list[str], share: float, seed: int
+) -> None:
     examples = [example(fact) for fact in facts]
     assert _split(examples, 0.0, seed) == (examples, [])
-    training, validation = _split(examples, 0.3, seed)
+    training, validation = _split(examples, share, seed)
     assert training
-    wanted = 0.3 * len(facts)
+    wanted = share * len(facts)
     assert abs(len(validation) - wanted) <= max(wanted, max(Counter(facts).values()))

@@ -126,7 +126,8 @@ def _read(feedback: Path, settings: DpoSettings) -> list[Preference] | list[Rank
 def _split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
     """One fact stays on one side in all its languages: what is validated was never trained on.
 
-    Facts come in a seeded order; one is held back where this brings the examples held closer to their share.
+    Facts come in a seeded order; one is held back where this brings the examples held closer to their share, so a fact
+    of more than twice the share never is. Up to a share of a half, something is left to train on.
     """
     sizes = Counter(example.fact for example in examples)
     facts = sorted(sizes)

@@ -103,8 +103,11 @@ class TrainingSettings(Settings):
     epochs: float = Field(1.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
     batch_size: int = Field(32, ge=1, description="examples (or pairs) in one optimiser step, over all processes")
-    token_budget: int = Field(
-        2048, ge=16, description="trie nodes in one forward pass of one process: what decides memory, not the result"
+    token_budget: int | None = Field(
+        None,
+        ge=16,
+        description="trie nodes in one forward pass of one process: what decides memory, not the result; "
+        "none: 512 on a CPU, 8,192 elsewhere",
     )
     sampling: LanguageMix = LanguageMix()
     learning_rate: float = Field(1e-4, gt=0)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint import FileSystemReader
 
 from tests.tiny import tiny_model
 from xllms.errors import InputError, XllmsError
@@ -57,6 +58,13 @@ def test_steps_of_many_passes_equal_steps_of_one(tmp_path: Path) -> None:
     assert whole
     for name, want in whole.items():
         assert torch.allclose(parts[name], want, atol=1e-5), name
+
+
+def test_a_checkpoint_holds_no_frozen_weight(tmp_path: Path) -> None:
+    after = trained(tmp_path, "qwen", batch_size=8)  # its frozen head is its embedding: one matrix of two names
+    metadata = FileSystemReader(tmp_path / "checkpoints" / "checkpoint-3").read_metadata()
+    kept = {name for name in metadata.state_dict_metadata if name.startswith("model.")}
+    assert kept == {f"model.model.{name}" for name in after}
 
 
 def test_every_language_has_its_loss_and_count(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_model_state_dict,
     get_optimizer_state_dict,
-    set_model_state_dict,
     set_optimizer_state_dict,
 )
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -87,15 +85,15 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer) ->
     state = _state(model, optimizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        load(state, checkpoint_id=checkpoint)
-    set_model_state_dict(model, state["model"], options=_OPTIONS)
+        load(state, checkpoint_id=checkpoint)  # the weights in place
     set_optimizer_state_dict(model, optimizer, state["optimizer"], options=_OPTIONS)
     counts: dict[str, int] = read_json(checkpoint / _COMPLETE)
     return counts
 
 
 def _state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    # Not get_model_state_dict: of a frozen matrix that is input embedding and head it leaves out one name only.
     return {
-        "model": get_model_state_dict(model, options=_OPTIONS),
+        "model": {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
         "optimizer": get_optimizer_state_dict(model, optimizer, options=_OPTIONS),
     }

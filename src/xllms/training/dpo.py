@@ -24,7 +24,7 @@ from xllms.recipe import DpoSettings, ModelSettings
 from xllms.records import Preference, Ranking, read_jsonl
 from xllms.training.examples import Batch, Example, encode_preferences
 from xllms.training.parallel import Processes
-from xllms.training.plan import Cost, deal
+from xllms.training.plan import Cost, deal, token_budget
 from xllms.training.preference_losses import preference
 from xllms.training.seeding import seed_everything
 from xllms.training.trainer import finish, train
@@ -76,14 +76,14 @@ def run(
 
 
 def add_reference(
-    examples: Sequence[Example], loaded: Loaded, token_budget: int, weights: str, folder: Path
+    examples: Sequence[Example], loaded: Loaded, budget: int | None, weights: str, folder: Path
 ) -> list[Example]:
     """Log-probability of each sequence under the reference, from `folder/reference.json` if it is of the same content.
 
     Args:
         examples: pairs or rankings.
         loaded: the reference model.
-        token_budget: trie nodes in one pass.
+        budget: trie nodes in one pass; None for what suits the device.
         weights: identity of the reference's weights, part of the cache's key.
         folder: where the cache is kept.
     """
@@ -94,8 +94,11 @@ def add_reference(
         return [e.with_reference(values) for e, values in zip(examples, cached["logprobs"], strict=True)]
     if not examples:
         return []
-    processes = Processes(base_of(loaded).device)
-    passes = deal(examples, range(len(examples)), Cost(token_budget, 1.0), processes.size)[processes.rank]
+    device = base_of(loaded).device
+    processes = Processes(device)
+    passes = deal(examples, range(len(examples)), Cost(token_budget(budget, device), 1.0), processes.size)[
+        processes.rank
+    ]
     own: dict[int, list[float]] = {}
     progress = Progress("reference", sum(map(len, passes)), "examples", quiet=not processes.main)
     with progress, torch.inference_mode():

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import ceil
 
+import torch
+
 from xllms.training.examples import Example
 
 Pass = tuple[int, ...]
@@ -26,6 +28,15 @@ class Cost:
 
     budget: int
     head: float = 0.0
+
+
+def token_budget(wanted: int | None, device: torch.device) -> int:
+    """Trie nodes in one pass: `wanted`, or what suits the device.
+
+    On a CPU 512 rows are enough for its matrix products, and larger passes were slower: what they keep for backward
+    has to come from the system each time (docs/results/training.md).
+    """
+    return wanted or (512 if device.type == "cpu" else 8192)
 
 
 @dataclass(frozen=True)

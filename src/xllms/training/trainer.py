@@ -34,7 +34,7 @@ from xllms.training.metrics_log import LanguageMeans, MetricsLog, means
 from xllms.training.mix import draw_order, format_mix, mix_as_json, plan_mix
 from xllms.training.objectives import Objective, Outcome
 from xllms.training.parallel import Processes, shard, whole_weights
-from xllms.training.plan import Cost, Plan, deal
+from xllms.training.plan import Cost, Plan, deal, token_budget
 from xllms.training.tracking import Trackers
 
 _DUMMY = Trie.build([TokenSequence((0,), (0,))])
@@ -126,7 +126,7 @@ class Trainer:
         self.examples, self.validation = examples, validation
         causal_lm = base_of(loaded)
         self.processes = Processes(causal_lm.device, sharded=settings.parallel == "fsdp")
-        self.cost = Cost(settings.token_budget, head_cost(causal_lm))
+        self.cost = Cost(token_budget(settings.token_budget, causal_lm.device), head_cost(causal_lm))
         self.plan = self._plan()
         self.steps = min(len(self.plan), settings.max_steps or len(self.plan))
         if settings.gradient_checkpointing:
@@ -213,7 +213,7 @@ class Trainer:
             largest = max(self.examples[i].nodes for i in members)
             raise XllmsError(
                 f"step {step + 1}: out of memory in a pass of {len(members)} examples; set "
-                f"{self.stage}.token_budget: {max(largest, self.settings.token_budget // 2)} (same result; "
+                f"{self.stage}.token_budget: {max(largest, self.cost.budget // 2)} (same result; "
                 f"the largest example of this pass has {largest} nodes), or gradient_checkpointing: true"
             ) from None
 

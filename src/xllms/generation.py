@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from xllms.engines.local import LocalEngine, Sampling
+from xllms.engines.local import LocalEngine
+from xllms.engines.protocol import Sampling
 from xllms.errors import InputError
 from xllms.languages import Language, get
 from xllms.languages.identification import identify

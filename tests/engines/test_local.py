@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tiny import tiny_model
-from xllms.engines.local import LocalEngine, Sampling
+from xllms.engines.local import LocalEngine
+from xllms.engines.protocol import Sampling
 from xllms.models import Loaded
 from xllms.packing import choose_batching
 

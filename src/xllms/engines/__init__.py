@@ -1,5 +1,1 @@
-"""Engines: who writes text."""
-
-from xllms.engines.local import LocalEngine
-
-__all__ = ["LocalEngine"]
+"""Engines: who writes text, and who translates it."""

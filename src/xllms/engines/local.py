@@ -4,7 +4,7 @@ Every prefix that prompts share (a preamble, a question asked in many languages,
 once; its keys and values are then dealt out to the answers. Answers that have ended leave the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,36 +13,12 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from xllms.engines.protocol import Sampling, Usage, Written
 from xllms.models import Loaded
 from xllms.packing.logprobs import base_model, logit_bend, run_trie
 from xllms.packing.trie import TokenSequence, Trie
 
 Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How an answer is written.
-
-    Attributes:
-        temperature: 0 takes the likeliest token.
-        top_p: nucleus to draw from above temperature 0.
-        seed: of the draws.
-        one_line: an answer is its first line that is not blank.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    one_line: bool = False
-
-
-@dataclass(frozen=True)
-class Written:
-    """One answer; `ended` is False where it was cut off at the limit of tokens."""
-
-    text: str
-    ended: bool
 
 
 class LocalEngine:
@@ -53,9 +29,11 @@ class LocalEngine:
         batch_size: answers written side by side at most.
     """
 
-    def __init__(self, loaded: Loaded, batch_size: int = 128) -> None:
+    def __init__(self, loaded: Loaded, batch_size: int = 128, name: str = "transformers") -> None:
         self.loaded = loaded
         self.batch_size = batch_size
+        self.name = name
+        self.usage = Usage()
 
     def answer(
         self, prompts: Sequence[tuple[str, str]], max_new_tokens: int, sampling: Sampling = Sampling()
@@ -64,9 +42,14 @@ class LocalEngine:
         return [written.text for written in self.write(prompts, max_new_tokens, sampling)]
 
     def write(
-        self, prompts: Sequence[tuple[str, str]], max_new_tokens: int, sampling: Sampling = Sampling()
+        self,
+        prompts: Sequence[tuple[str, str]],
+        max_new_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        schema: Mapping[str, Any] | None = None,
     ) -> list[Written]:
-        """Like `answer`, and tells of each whether it came to its end."""
+        """Like `answer`, and tells of each whether it came to its end; a `schema` is not enforced."""
         template = self.loaded.template
         ids = [template.prompt_ids(instruction, given) for instruction, given in prompts]
         # Alike prompts together: they share prefixes, and end at like lengths.
@@ -81,6 +64,9 @@ class LocalEngine:
                 if sampling.one_line:
                     text = next((line.strip() for line in text.splitlines() if line.strip()), "")
                 answers[index] = Written(text, ended)
+                self.usage.output_tokens += len(completion)
+        self.usage.requests += len(ids)
+        self.usage.input_tokens += sum(map(len, ids))
         return answers
 
     @torch.inference_mode()

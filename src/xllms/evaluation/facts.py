@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xllms.engines.local import LocalEngine, Sampling
+from xllms.engines.local import LocalEngine
+from xllms.engines.protocol import Sampling
 from xllms.languages import get
 from xllms.languages.identification import identify
 from xllms.metrics.text import chrf, exact_match

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xllms.engines.local import LocalEngine, Sampling
+from xllms.engines.local import LocalEngine
+from xllms.engines.protocol import Sampling
 from xllms.errors import InputError
 from xllms.feedback.ranking import Candidate, judge, pair, rank, ranking, wrong_language
 from xllms.languages import Language, get, resolve

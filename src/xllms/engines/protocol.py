@@ -64,7 +64,7 @@ class Usage:
 
 
 class EngineError(XllmsError):
-    """An engine cannot go on: it is not there, refuses the key, or failed after all tries. One line, with the way out."""
+    """An engine cannot go on: not there, its key refused, or failed after all tries. One line, with the way out."""
 
 
 class Engine(Protocol):

@@ -13,12 +13,12 @@ from xllms.models import load
 from xllms.models.loading import base_of
 from xllms.packing.trie import TokenSequence
 from xllms.recipe import DpoSettings, LoraSettings, ModelSettings, SftSettings
+from xllms.training import trainer
 from xllms.training.adapters import add_lora
 from xllms.training.dpo import add_reference
 from xllms.training.examples import Batch, Example
 from xllms.training.objectives import Outcome, sft
 from xllms.training.preference_losses import preference
-from xllms.training.trainer import train
 
 
 class Xllms:
@@ -28,6 +28,7 @@ class Xllms:
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
+        trainer.save_checkpoint = lambda *_: None  # no side writes checkpoints
         self.loaded = load(ModelSettings(name=job["model"], dtype=job["dtype"]), "alpaca")
         lora = job["lora"]
         settings = LoraSettings(r=lora["r"], alpha=lora["alpha"], targets=lora["targets"])
@@ -72,7 +73,9 @@ class Xllms:
             if case["task"] != "sft":
                 self.loaded.model.eval()
                 ready = add_reference(examples, self.loaded, settings.token_budget, "benchmark", folder)
-            train("sft" if case["task"] == "sft" else "dpo", self.loaded, noting, ready, [], settings, 0, folder)
+            trainer.train(
+                "sft" if case["task"] == "sft" else "dpo", self.loaded, noting, ready, [], settings, 0, folder
+            )
             shutil.rmtree(folder)
             return sum(total for total, _ in sums) / sum(items for _, items in sums)
 

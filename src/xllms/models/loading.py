@@ -17,6 +17,7 @@ from xllms.errors import InputError
 from xllms.memory import release_memory
 from xllms.models.shipped import SHIPPED, shipped_model
 from xllms.packing.logprobs import Batching, base_model, choose_batching
+from xllms.packing.lora_linear import fuse_lora
 from xllms.processes import local_rank, say
 from xllms.prompting import PromptTemplate
 from xllms.recipe import ModelSettings
@@ -96,7 +97,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = Fals
     if not (folder / ADAPTER_FILE).exists():
         raise InputError(f"{folder}: no adapter here ({ADAPTER_FILE} is missing); run `xllms sft RECIPE` first")
     try:
-        adapted: nn.Module = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+        adapted = fuse_lora(PeftModel.from_pretrained(model, folder, is_trainable=trainable))
     except Exception as error:
         if not _is_about_files(error):
             raise

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from xllms.errors import InputError
 from xllms.manifest import disk_error
+from xllms.packing.lora_linear import fuse_lora
 from xllms.prompting import PromptTemplate
 from xllms.recipe import LoraSettings
 
@@ -65,8 +66,7 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
         target_modules=_short(model, lora_targets(model, settings.targets)),
         task_type="CAUSAL_LM",
     )
-    adapted: nn.Module = get_peft_model(model, config)
-    return adapted
+    return fuse_lora(get_peft_model(model, config))
 
 
 def save_tuned(model: Any, template: PromptTemplate, stage: Path, weights: dict[str, Any] | None = None) -> list[Path]:

@@ -14,6 +14,8 @@ STAGES = {"instructions", "training", "feedback", "evaluation", "report"}
 FOUNDATION = {
     "__init__",
     "errors",
+    "executors",
+    "formats",
     "records",
     "manifest",
     "memory",
@@ -25,7 +27,7 @@ FOUNDATION = {
     "splits",
 }
 SHARED = {"metrics", "prompting", "packing", "engines", "models"}
-SEVERAL_STAGES = {"pipeline", "cli", "generation", "merging", "__main__"}
+SEVERAL_STAGES = {"pipeline", "cli", "generation", "merging", "exporting", "token_report", "__main__"}
 TORCH_FREE = (
     "xllms.cli",
     "xllms.recipe",

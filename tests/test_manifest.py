@@ -1,6 +1,8 @@
 """Files are whole or absent; a stage is done when its manifest says so, and knows what it was made with."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,26 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_fingerprint_is_blind_to_the_order_of_keys_only(value: dict[str, Any]) -> None:
     assert fingerprint(value) == fingerprint(dict(reversed(value.items())))
     assert fingerprint(value) != fingerprint({**value, "one more key than hypothesis makes": 1})
+
+
+def test_two_processes_in_one_folder_the_second_refuses(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from xllms.manifest import StageFolder; "
+        f"stage = StageFolder(Path({str(tmp_path)!r}) / 'sft', 'sft', {{}}, {{}}); "
+        "stage.begin(); print('begun', flush=True); input()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None and first.stdout.readline() == "begun\n"
+    stage = StageFolder(tmp_path / "sft", "sft", {}, {})
+    with pytest.raises(InputError, match=rf"another process is at work here \(number {first.pid}\)"):
+        stage.begin()
+    first.kill()
+    first.wait()
+    stage.begin()  # the lock went with its process
+    stage.finish({}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["sft"]

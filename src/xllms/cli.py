@@ -155,6 +155,51 @@ def merge(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/quickstart.")],
+    output: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go; must not exist yet.")],
+    stage: Annotated[str, typer.Option("--stage", help="instructions, or feedback for its pairs.")] = "instructions",
+    form: Annotated[
+        str,
+        typer.Option("--form", help="xllms, alpaca, trl, messages, sharegpt; of pairs: xllms, authors, trl, messages."),
+    ] = "xllms",
+    container: Annotated[str, typer.Option("--as", help="jsonl, json or parquet.")] = "jsonl",
+    language: Annotated[list[str] | None, typer.Option("--language", help="Name, code or group; repeatable.")] = None,
+    push: Annotated[str, typer.Option("--push", metavar="OWNER/NAME", help="Send it to the hub, too.")] = "",
+) -> None:
+    """Write a run's instructions or preference pairs in a form that other tools read.
+
+    Example: xllms export runs/quickstart exported --form trl --as parquet --language thirty
+    """
+    from xllms.exporting import export as export_run
+
+    for name, number in export_run(run, output, stage, form, container, language or (), push).items():
+        print(f"{output / name}: {number:,} records")
+
+
+@app.command()
+def tokens(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A run's instructions folder, a data file, or a TSV.")],
+    model: Annotated[str, typer.Option("--model", help="Whose tokenizer: as in a recipe's model.name.")],
+    template: Annotated[str, typer.Option("--template", help="alpaca or chat.")] = "alpaca",
+    max_length: Annotated[
+        list[int] | None, typer.Option("--max-length", min=1, help="Lengths to cut at; repeatable.")
+    ] = None,
+    language: Annotated[str, typer.Option("--language", help="Of a file whose rows do not say theirs.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FOLDER", help="Also write table, plot and page here.")
+    ] = None,
+) -> None:
+    """What a tokenizer costs each language: fertility, bytes per token, what max_length cuts off.
+
+    Example: xllms tokens runs/quickstart/instructions --model gemma3-270m --max-length 512 --output tokens
+    """
+    from xllms.token_report import main as token_report
+
+    print(token_report(model, data, template, max_length or (256, 512, 1024, 2048), output, language=language))
+
+
+@app.command()
 def languages(
     query: Annotated[
         str | None,

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from xllms import __version__
 from xllms.errors import InputError, XllmsError
@@ -107,6 +107,7 @@ class StageFolder:
         self.stage = stage
         self.made_with = {"stage": stage, "settings": dict(settings), "inputs": dict(inputs)}
         self._begun = time.monotonic()
+        self._lock: IO[str] | None = None
 
     @property
     def done(self) -> bool:
@@ -134,6 +135,7 @@ class StageFolder:
     def begin(self) -> None:
         """Open the folder for work: note what it is made with, and clear what a killed process left half-written."""
         self.check()
+        self._lock = _locked(self.path)
         if self.path.exists():
             for leftover in self.path.rglob(f"{_TEMPORARY}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
@@ -164,6 +166,9 @@ class StageFolder:
             "versions": {"xllms": __version__, "python": platform.python_version(), **_library_versions()},
         }
         write_atomic(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        if self._lock is not None:
+            _lock_of(self.path).unlink(missing_ok=True)
+            self._lock.close()
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a finished stage.
@@ -172,6 +177,46 @@ class StageFolder:
             InputError: the stage has not been run.
         """
         return read_manifest(self.path)
+
+
+def _lock_of(folder: Path) -> Path:
+    """Beside the folder, which holds nothing but what the stage made."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _locked(folder: Path) -> IO[str] | None:
+    """Hold the folder for this process, until it ends however it ends; None where the system has no such locks.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    path = _lock_of(folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise disk_error(error, path) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip()
+        # A file system without locks; or this process holds it, in an attempt that failed before.
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES) or owner == str(os.getpid()):
+            return file
+        file.close()
+        raise InputError(
+            f"{folder}: another process is at work here (number {owner}); wait for it, or write elsewhere with "
+            "`--set output=FOLDER`"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,10 @@ Each stage is a function from folders to a folder; this is the one place that kn
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -15,7 +17,10 @@ from xllms.errors import InputError
 from xllms.languages import get, resolve
 from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
 from xllms.processes import is_main, world_size
-from xllms.recipe import AlpacaSource, Recipe
+from xllms.recipe import AlpacaSource, ChatTranslatorSettings, FileSource, HubSource, Recipe, Settings
+
+if TYPE_CHECKING:
+    from xllms.instructions.stage import Crew
 
 STAGES = ("instructions", "sft", "feedback", "dpo", "evaluation", "report")
 TRAINING = frozenset({"sft", "dpo"})
@@ -90,9 +95,11 @@ def check(recipe: Recipe) -> None:
         raise InputError(f"evaluation.data: {data}: no such folder")
     held = {language.code for language in resolve(recipe.languages)}
     for source in recipe.instructions.sources:
-        if isinstance(source, AlpacaSource):
-            held.add(get(source.language).code)
-            get(source.instruction_language)
+        if isinstance(source, AlpacaSource | FileSource | HubSource):
+            for name in filter(None, (source.language, source.instruction_language)):
+                get(name)
+            if source.language:
+                held.add(get(source.language).code)
     for key, names in (("feedback", recipe.feedback.languages), ("evaluation", recipe.evaluation.languages)):
         if not held & {language.code for language in resolve(names)}:
             raise InputError(
@@ -110,7 +117,35 @@ def adapters(output: Path) -> dict[str, Path | None]:
 def _instructions(recipe: Recipe) -> None:
     from xllms.instructions import stage
 
-    stage.run(recipe.instructions, resolve(recipe.languages), recipe.seed, recipe.output / "instructions")
+    languages, crew = resolve(recipe.languages), _crew(recipe)
+    stage.run(recipe.instructions, languages, recipe.seed, recipe.output / "instructions", crew)
+
+
+def _crew(recipe: Recipe) -> "Crew":
+    """Who translates and writes, of those that the recipe names."""
+    from xllms.engines.factory import CACHE, known, make_engine, translator_makers
+    from xllms.instructions.stage import Crew
+
+    translation = recipe.instructions.translation
+    if translation is None:
+        return Crew()
+    named = {name: known(recipe.translators, name, "translators") for name in translation.translators}
+    asked = {one.engine for one in named.values() if isinstance(one, ChatTranslatorSettings)}
+    asked |= {translation.teacher} if translation.teacher else set()
+    engines = {name: known(recipe.engines, name, "engines") for name in sorted(asked)}
+    cache = recipe.output / CACHE
+    return Crew(
+        translator_makers(named, engines, cache),
+        partial(make_engine, engines[translation.teacher], cache) if translation.teacher else None,
+        _engine_settings({**named, **engines}),
+    )
+
+
+def _engine_settings(named: Mapping[str, Settings]) -> dict[str, Any]:
+    """What of their settings decides what they write; speed, prices and addresses do not."""
+    speed = {"base_url", "key_env", "concurrency", "requests_per_minute", "timeout", "retries", "batch_size", "device"}
+    speed |= {"input_price", "output_price", "price", "command", "tensor_parallel"}
+    return {name: one.model_dump(mode="json", exclude=speed) for name, one in named.items()}
 
 
 def _sft(recipe: Recipe) -> None:
@@ -121,6 +156,7 @@ def _sft(recipe: Recipe) -> None:
 
 
 def _feedback(recipe: Recipe) -> None:
+    from xllms.engines.factory import CACHE, engine_makers, translator_makers
     from xllms.feedback import stage
 
     out = recipe.output
@@ -132,6 +168,9 @@ def _feedback(recipe: Recipe) -> None:
         out / "instructions",
         out / "sft",
         out / "feedback",
+        engines=engine_makers(recipe.engines, out / CACHE),
+        translators=translator_makers(recipe.translators, recipe.engines, out / CACHE),
+        engine_settings=_engine_settings({**recipe.engines, **recipe.translators}),
     )
 
 

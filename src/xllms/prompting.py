@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from xllms.errors import InputError
 from xllms.manifest import fingerprint, read_json, write_atomic
-from xllms.packing.trie import TokenSequence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from xllms.packing.trie import TokenSequence
 
 # Stanford Alpaca's template (github.com/tatsu-lab/stanford_alpaca), with and without an input.
 _ALPACA_INPUT = (
@@ -32,6 +33,19 @@ _ALPACA = (
 _ONE_DAY = "{%- macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 _MARK = "\ue000answer\ue000"
 TEMPLATE_FILE = "template.json"
+
+
+def alpaca_prompt(instruction: str, input: str = "") -> str:
+    """Instruction and input in Alpaca's template, as text: for models behind a server too, so it needs no torch."""
+    # Not str.format: an instruction may hold braces of its own, and is put in last.
+    template = _ALPACA_INPUT if input else _ALPACA
+    head, _, tail = template.partition("{instruction}")
+    return head + instruction + tail.replace("{input}", input)
+
+
+def chat_message(instruction: str, input: str = "") -> str:
+    """What the user says where the model has a chat template."""
+    return f"{instruction}\n\n{input}" if input else instruction
 
 
 class PromptTemplate:
@@ -57,10 +71,7 @@ class PromptTemplate:
         """The prompt as text, for people to read; without BOS."""
         if self.kind == "chat":
             return self._rendered(self._messages(instruction, input), add_generation_prompt=True)
-        # Not str.format: an instruction may hold braces of its own, and is put in last.
-        template = _ALPACA_INPUT if input else _ALPACA
-        head, _, tail = template.partition("{instruction}")
-        return head + instruction + tail.replace("{input}", input)
+        return alpaca_prompt(instruction, input)
 
     def prompt_ids(self, instruction: str, input: str = "") -> tuple[int, ...]:
         """Ids that the model continues; BOS exactly once if its tokenizer uses one."""
@@ -80,8 +91,10 @@ class PromptTemplate:
         """Ids of an answer and of its end."""
         return (*self.continuation_ids(output), self.end_id)
 
-    def sequence(self, instruction: str, input: str, output: str) -> TokenSequence:
+    def sequence(self, instruction: str, input: str, output: str) -> "TokenSequence":
         """Prompt as context, answer and its end as what is scored."""
+        from xllms.packing.trie import TokenSequence
+
         return TokenSequence(self.prompt_ids(instruction, input), self.completion_ids(output))
 
     def decode(self, ids: tuple[int, ...]) -> str:
@@ -154,4 +167,4 @@ class PromptTemplate:
 
     @staticmethod
     def _messages(instruction: str, input: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": f"{instruction}\n\n{input}" if input else instruction}]
+        return [{"role": "user", "content": chat_message(instruction, input)}]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,6 +32,10 @@ class Instruction(Record):
     source: str = Field(description="where the record comes from, such as cldr or alpaca")
     kind: str = Field(default="", description="kind of task within the source, such as territory")
     parallel_id: str = Field(default="", description="the same for one record in all its languages")
+    response: Literal["", "translated", "written", "kept"] = Field(
+        default="", description="how a translated record came by its output: kept is the source's own, such as code"
+    )
+    made_by: str = Field(default="", description="translator, and who wrote the response")
 
     @property
     def one_line(self) -> bool:

@@ -1,68 +1,118 @@
-"""Stage 1: from sources to instruction records, one unit of work per language.
+"""Stage 1: from sources to instruction records, one language after another.
 
-A unit writes `<split>/<code>.jsonl` for each split that has records, and `rejected/<code>.jsonl` last: where
-that file is, the unit is done.
+With a `translation`, what is not CLDR's is first translated, shard by shard and language by language, into `units/`.
+Then each language's records come together, are cleaned, and written: `<split>/<code>.jsonl` for each split that has
+records, and `rejected/<code>.jsonl` last: where that file is, the language is done.
 """
 
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from xllms.engines.protocol import Engine, Translator, Usage
 from xllms.errors import InputError
+from xllms.executors import run_units
 from xllms.instructions.alpaca import alpaca_records
+from xllms.instructions.card import write_card
+from xllms.instructions.card_facts import card_facts
 from xllms.instructions.cldr import Drawn, cldr_records
 from xllms.instructions.cldr_locale import has_locale
+from xllms.instructions.cleaning import Cleaner, contamination_report
+from xllms.instructions.files import file_records
 from xllms.instructions.rejected import Rejected
+from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
 from xllms.languages import Language, get
 from xllms.manifest import StageFolder, sha256_file, write_atomic
+from xllms.processes import say
 from xllms.progress import Progress
-from xllms.recipe import AlpacaSource, CldrSource, InstructionsSettings
+from xllms.recipe import AlpacaSource, CldrSource, HubSource, InstructionsSettings, TranslationSettings
 from xllms.records import Instruction, read_jsonl, to_jsonl
 from xllms.splits import SPLITS
 
 REJECTED = "rejected"
-_Alpaca = list[tuple[dict[str, list[Instruction]], list[Rejected]]]
+UNITS = "units"
+_Files = list[tuple[dict[str, list[Instruction]], list[Rejected]]]
 
 
-def run(settings: InstructionsSettings, languages: Sequence[Language], seed: int, folder: Path) -> None:
+@dataclass(frozen=True)
+class Crew:
+    """Who translates and writes: makers of the recipe's translators and of the teacher, and the settings of all."""
+
+    translators: Mapping[str, Callable[[], Translator]] = field(default_factory=dict)
+    teacher: Callable[[], Engine] | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(
+    settings: InstructionsSettings,
+    languages: Sequence[Language],
+    seed: int,
+    folder: Path,
+    crew: Crew = Crew(),
+) -> None:
     """Make the instruction data of all languages; what an earlier run finished is kept.
 
     Args:
-        settings: the sources.
-        languages: languages of the answers; an Alpaca source's own language is added to them.
+        settings: the sources, the translation, the cleaning.
+        languages: languages of the answers; the sources' own languages are added to them.
         seed: decides splits and order.
         folder: where the files go.
+        crew: for `settings.translation`.
 
     Raises:
-        InputError: a bad Alpaca file, no language with any data, or a folder begun with other settings.
+        InputError: a bad file, no language with any data, or a folder begun with other settings.
+        EngineError: an engine cannot go on; what was finished is kept.
     """
-    units = _units(settings, languages)
     asked = {language.code for language in languages}
-    made_with = {**settings.model_dump(mode="json"), "languages": sorted(asked), "seed": seed}
+    settled = settings.model_dump(mode="json", exclude={"executor", "workers"})
+    made_with = {**settled, "languages": sorted(asked), "seed": seed, "crew": dict(crew.made_with)}
     stage = StageFolder(folder, "instructions", made_with, _inputs(settings))
     if stage.done:
         return
     # Read before anything is written: a bad file should leave no half-made folder behind.
-    files = [alpaca_records(source, seed) for source in settings.sources if isinstance(source, AlpacaSource)]
+    files = [_read(source, seed) for source in settings.sources if not isinstance(source, CldrSource)]
+    units = _units(languages, files)
     if not files and not any(has_locale(language.cldr) for language in units):
         raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
+    cleaner = Cleaner(settings)
+    shards: list[Shard] = []
+    without: list[str] = []
+    if settings.translation is not None:
+        shards, without = _shards(settings.translation, languages, files, crew, folder / UNITS)
     stage.begin()
+    _translate(settings, shards, crew)
     waiting = [language for language in units if not (folder / REJECTED / f"{language.code}.jsonl").exists()]
     with Progress("instructions", len(units), "languages") as progress:
         progress.resume_at(len(units) - len(waiting))
         for language in waiting:
-            _write_unit(folder, language, _draw(settings, language, asked, seed, files))
+            drawn = _draw(settings, language, asked, seed, files)
+            _write_unit(folder, language, cleaner.clean(_with_shards(drawn, language, shards)))
             progress.advance(label=language.code)
     counts = _counts(folder, settings, units)
+    if settings.translation is not None:
+        counts["translation"] = {"without_translator": without, "usage": _usage(shards)}
+    if settings.contamination.data is not None:
+        paths = (folder / REJECTED / f"{language.code}.jsonl" for language in units)
+        rejected = (one for path in paths for one in read_jsonl(path, Rejected))
+        counts["contamination"] = contamination_report(settings.contamination.data, rejected)
+    write_card(folder, card_facts(settings, counts))
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])
+    shutil.rmtree(folder / UNITS, ignore_errors=True)
 
 
-def _units(settings: InstructionsSettings, languages: Sequence[Language]) -> list[Language]:
-    own = [get(source.language) for source in settings.sources if isinstance(source, AlpacaSource)]
-    by_code = {language.code: language for language in (*languages, *own)}
-    return [by_code[code] for code in sorted(by_code)]
+def _read(source: Any, seed: int) -> tuple[dict[str, list[Instruction]], list[Rejected]]:
+    return alpaca_records(source, seed) if isinstance(source, AlpacaSource) else file_records(source, seed)
+
+
+def _units(languages: Sequence[Language], files: _Files) -> list[Language]:
+    own = {record.language for by_split, _ in files for split in SPLITS for record in by_split[split]}
+    own |= {one.language for _, rejected in files for one in rejected}
+    return [get(code) for code in sorted(own | {language.code for language in languages})]
 
 
 def _inputs(settings: InstructionsSettings) -> dict[str, str]:
@@ -72,6 +122,8 @@ def _inputs(settings: InstructionsSettings) -> dict[str, str]:
         if isinstance(source, CldrSource):
             inputs["babel"] = version("babel")
             continue
+        if isinstance(source, HubSource):
+            continue
         try:
             inputs[str(source.path)] = sha256_file(source.path)
         except OSError as error:
@@ -79,7 +131,71 @@ def _inputs(settings: InstructionsSettings) -> dict[str, str]:
     return inputs
 
 
-def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int, files: _Alpaca) -> Drawn:
+def _shards(
+    settings: TranslationSettings, languages: Sequence[Language], files: _Files, crew: Crew, folder: Path
+) -> tuple[list[Shard], list[str]]:
+    """The units of translation, and the languages that no translator has."""
+    seeds: dict[str, list[tuple[str, Instruction]]] = {}
+    held = {record.id for by_split, _ in files for split in SPLITS for record in by_split[split]}
+    for by_split, _ in files:
+        for split in SPLITS:
+            for record in by_split[split]:
+                if record.language == record.instruction_language:
+                    seeds.setdefault(record.language, []).append((split, record))
+    if not seeds:
+        raise InputError("translation: no source has records whose instruction and output are in one language")
+    translator = ShardTranslator(settings, crew.translators, None)
+    shards, without = [], []
+    for language in languages:
+        for code in sorted(seeds):
+            if code == language.code:
+                continue
+            if translator.translator(get(code), language) is None:
+                without.append(language.code)
+                continue
+            # A record that the sources have in this language already is not translated into it.
+            open_ = [one for one in seeds[code] if f"{one[1].parallel_id}:{language.code}" not in held]
+            for number, start in enumerate(range(0, len(open_), settings.shard)):
+                path = folder / f"{language.code}-{code}-{number:05}.json"
+                shards.append(Shard(path, language.code, tuple(open_[start : start + settings.shard])))
+    if without:
+        say(f"translation: no translator has {_names([get(code) for code in without])}; nothing is translated there")
+    return shards, without
+
+
+def _translate(settings: InstructionsSettings, shards: Sequence[Shard], crew: Crew) -> None:
+    waiting = [shard for shard in shards if not shard.path.exists()]
+    if settings.translation is None or not waiting:
+        return
+    make = partial(ShardTranslator, settings.translation, crew.translators, crew.teacher)
+    with Progress("translation", len(shards), "shards") as progress:
+        progress.resume_at(len(shards) - len(waiting))
+        for shard in run_units(make, waiting, settings.executor, settings.workers):
+            progress.advance(label=shard.language)
+
+
+def _with_shards(drawn: Drawn, language: Language, shards: Sequence[Shard]) -> Drawn:
+    for shard in shards:
+        if shard.language == language.code:
+            result = ShardResult.read(shard.path)
+            drawn.rejected.extend(result.rejected)
+            for split, record in result.kept:
+                drawn.records[split].append(record)
+    return drawn
+
+
+def _usage(shards: Sequence[Shard]) -> dict[str, Any]:
+    """What each engine and translator has cost, over all shards and restarts."""
+    total: dict[str, dict[str, float]] = {}
+    for shard in shards:
+        for name, usage in ShardResult.read(shard.path).usage.items():
+            sums = total.setdefault(name, asdict(Usage()))
+            for key, value in asdict(usage).items():
+                sums[key] += value
+    return total
+
+
+def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int, files: _Files) -> Drawn:
     """All sources' records of one language; one that two sources share counts once."""
     drawn = [
         cldr_records(source, language, seed)
@@ -108,6 +224,7 @@ def _counts(folder: Path, settings: InstructionsSettings, units: Sequence[Langua
     """What came out and what did not, counted from the files, so that a resumed run counts all of it."""
     by_language: dict[str, dict[str, Any]] = {}
     splits, kinds, dropped = Counter[str](), Counter[str](), Counter[str]()
+    responses, makers, sources = Counter[str](), Counter[str](), Counter[str]()
     for language in units:
         name = f"{language.code}.jsonl"
         row: dict[str, Any] = {}
@@ -117,12 +234,19 @@ def _counts(folder: Path, settings: InstructionsSettings, units: Sequence[Langua
             row[split] = len(records)
             splits[split] += len(records)
             kinds.update(record.kind or record.source for record in records)
-        reasons = Counter(one.reason for one in read_jsonl(folder / REJECTED / name, Rejected))
+            sources.update(record.source for record in records)
+            responses.update(record.response for record in records if record.response)
+            makers.update(record.made_by for record in records if record.made_by)
+        rejected = read_jsonl(folder / REJECTED / name, Rejected)
+        reasons = Counter(one.reason.partition(":")[0] for one in rejected)
         dropped.update(reasons)
         by_language[language.code] = {**row, "dropped": dict(sorted(reasons.items()))}
     return {
         "splits": {split: splits[split] for split in SPLITS},
         "kinds": dict(sorted(kinds.items())),
+        "sources": dict(sorted(sources.items())),
+        "responses": dict(sorted(responses.items())),
+        "made_by": dict(sorted(makers.items())),
         "dropped": dict(sorted(dropped.items())),
         "without_records": [code for code, row in by_language.items() if not any(map(row.get, SPLITS))],
         "short": _short(settings, by_language),

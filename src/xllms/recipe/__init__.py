@@ -9,7 +9,19 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from xllms.recipe.base import ModelSettings, Settings
-from xllms.recipe.data import ALL_CLDR_KINDS, AlpacaSource, CldrKind, CldrSource, InstructionsSettings, Source
+from xllms.recipe.cleaning import ContaminationSettings, DuplicateSettings
+from xllms.recipe.data import (
+    ALL_CLDR_KINDS,
+    AlpacaSource,
+    CldrKind,
+    CldrSource,
+    FileSource,
+    HubSource,
+    InstructionsSettings,
+    Shares,
+    Source,
+    TranslationSettings,
+)
 from xllms.recipe.engines import (
     ApertiumSettings,
     ChatTranslatorSettings,
@@ -23,6 +35,7 @@ from xllms.recipe.engines import (
 )
 from xllms.recipe.evaluation import EvaluationSettings
 from xllms.recipe.feedback import FeedbackSettings
+from xllms.recipe.gates import GateSettings
 from xllms.recipe.training import (
     DpoSettings,
     LanguageMix,
@@ -39,11 +52,16 @@ __all__ = [
     "ChatTranslatorSettings",
     "CldrKind",
     "CldrSource",
+    "ContaminationSettings",
     "DpoSettings",
+    "DuplicateSettings",
     "EngineSettings",
     "EvaluationSettings",
     "FeedbackSettings",
+    "FileSource",
+    "GateSettings",
     "GoogleSettings",
+    "HubSource",
     "InstructionsSettings",
     "LanguageMix",
     "LocalEngineSettings",
@@ -55,8 +73,10 @@ __all__ = [
     "SequenceModelSettings",
     "Settings",
     "SftSettings",
+    "Shares",
     "Source",
     "TrainingSettings",
+    "TranslationSettings",
     "TranslatorSettings",
     "VllmSettings",
 ]

@@ -1,0 +1,101 @@
+"""From a recipe's settings to engines and translators, each made when it is first needed."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from xllms.engines.cache import AnswerCache
+from xllms.engines.protocol import Engine, Translator
+from xllms.errors import InputError
+from xllms.recipe import (
+    ApertiumSettings,
+    ChatTranslatorSettings,
+    EngineSettings,
+    GoogleSettings,
+    OpenAISettings,
+    TranslatorSettings,
+    VllmSettings,
+)
+
+Known = TypeVar("Known")
+CACHE = "answers.sqlite"
+
+
+def make_engine(settings: EngineSettings, cache: Path | None = None) -> Engine:
+    """An engine, ready to write.
+
+    Args:
+        settings: which.
+        cache: file that keeps the answers of servers; None keeps none.
+
+    Raises:
+        EngineError: a package or the model is not there.
+    """
+    if isinstance(settings, OpenAISettings):
+        from xllms.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(settings, AnswerCache(cache) if cache else None)
+    if isinstance(settings, VllmSettings):
+        from xllms.engines.vllm import VllmEngine
+
+        return VllmEngine(settings)
+    from xllms.engines.local import LocalEngine
+    from xllms.models import load
+
+    name = f"transformers:{settings.name}" + (f"+{settings.tuned}" if settings.tuned else "")
+    return LocalEngine(load(settings, settings.template, settings.tuned), settings.batch_size, name)
+
+
+def make_translator(
+    settings: TranslatorSettings, engines: Mapping[str, EngineSettings], cache: Path | None = None
+) -> Translator:
+    """A translator, ready to translate.
+
+    Args:
+        settings: which.
+        engines: of the recipe, for one that asks an engine.
+        cache: as in `make_engine`.
+
+    Raises:
+        EngineError: a command, package or model is not there.
+        InputError: it asks an engine that the recipe does not have.
+    """
+    if isinstance(settings, ApertiumSettings):
+        from xllms.engines.apertium import ApertiumTranslator
+
+        return ApertiumTranslator(settings)
+    if isinstance(settings, GoogleSettings):
+        from xllms.engines.google import GoogleTranslator
+
+        return GoogleTranslator(settings)
+    if isinstance(settings, ChatTranslatorSettings):
+        from xllms.engines.chat_translator import ChatTranslator
+
+        return ChatTranslator(settings, make_engine(known(engines, settings.engine, "engines"), cache))
+    from xllms.engines.sequence_model import SequenceModelTranslator
+
+    return SequenceModelTranslator(settings)
+
+
+def engine_makers(engines: Mapping[str, EngineSettings], cache: Path | None) -> dict[str, Callable[[], Engine]]:
+    """A maker for each engine of a recipe, by its name there."""
+    return {name: partial(make_engine, settings, cache) for name, settings in engines.items()}
+
+
+def translator_makers(
+    translators: Mapping[str, TranslatorSettings], engines: Mapping[str, EngineSettings], cache: Path | None
+) -> dict[str, Callable[[], Translator]]:
+    """A maker for each translator of a recipe, by its name there."""
+    return {name: partial(make_translator, settings, engines, cache) for name, settings in translators.items()}
+
+
+def known(named: Mapping[str, Known], name: str, kind: str) -> Known:
+    """The entry of that name.
+
+    Raises:
+        InputError: there is none; names those there are.
+    """
+    if name not in named:
+        raise InputError(f"`{name}` is not one of the recipe's `{kind}` ({', '.join(named) or 'none'}); add it there")
+    return named[name]

@@ -1,0 +1,61 @@
+"""A candidate: one answer to a cross-lingual prompt, with its language, its likeness to the reference and its score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xllms.languages import Language, get
+from xllms.languages.identification import identify
+from xllms.metrics.text import chrf, exact_match
+from xllms.records import Instruction
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer, with what the rankers said of it.
+
+    Attributes:
+        text: the answer.
+        origin: who wrote it.
+        chrf: chrF++ to the reference.
+        status: what identification says of its language: right, wrong, undecided or empty.
+        found: FLORES code of the language it is in, where known.
+        total: of all rankers, 0 to 100; none where chrF++ alone decides.
+        notes: what the rankers besides said, in words.
+    """
+
+    text: str
+    origin: str
+    chrf: float
+    status: str
+    found: str | None
+    total: float | None = None
+    notes: str = ""
+
+    @property
+    def value(self) -> float:
+        """What it is ranked by."""
+        return self.chrf if self.total is None else self.total
+
+    @property
+    def in_language(self) -> bool:
+        """Not known to be in another language, and not empty."""
+        return self.status in ("right", "undecided")
+
+    @property
+    def reason(self) -> str:
+        """Why it stands where it does, in words."""
+        found = f" ({get(self.found).name})" if self.status == "wrong" and self.found else ""
+        more = "" if self.total is None else f"; {self.total:.0f} of 100: {self.notes}"
+        return f"{self.origin}: chrF++ {self.chrf:.0f} to the reference, language {self.status}{found}{more}"
+
+
+def judge(text: str, record: Instruction, language: Language, origin: str) -> Candidate:
+    """Score one answer to `record` by its language and the reference."""
+    verdict = identify(text, language)
+    status = "right" if exact_match(text, record.output) else verdict.status
+    return Candidate(text, origin, chrf([text], [record.output]), status, verdict.found)
+
+
+def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Best first: the right language before the wrong one, then by value."""
+    return sorted(candidates, key=lambda c: (not c.in_language, -c.value, c.text))

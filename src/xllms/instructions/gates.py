@@ -1,0 +1,280 @@
+"""The gates a translated record passes before it is trained on: each a small pure function that says what is wrong.
+
+DOCSTRING
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import resources
+
+import regex
+
+from xllms.instructions.masking import NUMBER, code_share, has_words, mask
+from xllms.languages import Language, get
+from xllms.languages.identification import ENGLISH_WORDS, identify
+from xllms.languages.vocabulary import vocabulary
+from xllms.languages.writing import unicode_scripts
+from xllms.metrics.repetition import compression, phrase_share
+from xllms.recipe.gates import GateSettings
+from xllms.records import Instruction
+
+FIELDS = ("instruction", "input", "output")
+MOSTLY_CODE = 0.5
+MIN_ENGLISH_WORDS = 3
+TRIPLE = 3
+# Letters of a line that are read to tell its language: more cost time and change no verdict.
+READ = 200
+MIN_TRIPLES = 4
+MIN_COPIED_WORDS = 3
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+
+Gate = Callable[[Instruction, Instruction, GateSettings], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a translated record is refused: the gate's name and what it found."""
+
+    gate: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One field in both languages, without what masking takes out where all of that came through."""
+
+    name: str
+    source: str
+    target: str
+    source_language: Language
+    language: Language
+    parts: int
+    lost: tuple[str, ...]
+
+
+def passes(source: Instruction, translated: Instruction, settings: GateSettings, language: Language) -> Reason | None:
+    """Run all gates, the cheap ones first.
+
+    Args:
+        source: the record that was translated.
+        translated: what came of it. A field in the source's own language, as `language` and
+            `instruction_language` say, is not looked at; nor is an output of code that was kept.
+        settings: thresholds; the overrides of `language` apply.
+        language: language of the translation.
+
+    Returns:
+        The first gate's reason, or None where the record passes.
+    """
+    settings = settings.for_language(language.code)
+    for name, gate in GATES.items():
+        detail = gate(source, translated, settings)
+        if detail is not None:
+            return Reason(name, detail)
+    return None
+
+
+def empty(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """A field that has a text in the source has none."""
+    for name in FIELDS:
+        if getattr(source, name).strip() and not getattr(translated, name).strip():
+            return name
+    return None
+
+
+def lost(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """Code, an address, markup or a placeholder did not come through. Numbers may be written as the language does."""
+    if settings.max_lost is None:
+        return None
+    for pair in _pairs(source, translated):
+        if pair.lost and len(pair.lost) > settings.max_lost * pair.parts:
+            return f"{pair.name}: {pair.lost[0][:40]!r}"
+    return None
+
+
+def length(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """Too short or too long for the source, as scripts go."""
+    if settings.length is None and settings.length_slack is None:
+        return None
+    for pair in _pairs(source, translated):
+        low, high = settings.length or _bounds(pair.source_language.script, pair.language.script)
+        slack = settings.length_slack or 1.0
+        least = len(pair.source) * low / slack - settings.length_margin
+        most = len(pair.source) * high * slack + settings.length_margin
+        if not least <= len(pair.target) <= most:
+            return f"{pair.name}: {len(pair.target)} characters for {len(pair.source)}, not {least:.0f} to {most:.0f}"
+    return None
+
+
+def repetition(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """One phrase over and over, where the source has none so often."""
+    if settings.max_repetition is None:
+        return None
+    for pair in _pairs(source, translated):
+        share = phrase_share(pair.target)
+        if share > settings.max_repetition and share > phrase_share(pair.source) + 0.1:
+            return f"{pair.name}: {share:.0%} of the text is one phrase"
+    return None
+
+
+def compressed(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """zlib leaves less of a loop, and more of noise, than of a language."""
+    for pair in _pairs(source, translated):
+        ratio = compression(pair.target)
+        if ratio is None:
+            continue
+        if settings.max_compression is not None and ratio > settings.max_compression:
+            return f"{pair.name}: compresses to {ratio:.2f}, like noise"
+        if settings.min_compression is not None and ratio < settings.min_compression:
+            before = compression(pair.source)
+            if before is None or ratio < 0.8 * before:
+                return f"{pair.name}: compresses to {ratio:.2f}, like a loop"
+    return None
+
+
+def residue(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """The source was not translated, or not all of it. Names do not count: words with a capital."""
+    if settings.max_residue is None:
+        return None
+    for pair in _pairs(source, translated):
+        before, after = WORD.findall(pair.source), WORD.findall(pair.target)
+        small = sum(word.islower() for word in before)
+        if small >= MIN_COPIED_WORDS and list(map(str.lower, before)) == list(map(str.lower, after)):
+            return f"{pair.name}: not translated"
+        triples = _triples(before)
+        kept = len(triples & _triples(after))
+        if len(triples) >= MIN_TRIPLES and kept > settings.max_residue * len(triples):
+            return f"{pair.name}: {kept} of {len(triples)} word triples of the source"
+    return None
+
+
+def mixed(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """Words of another script, unless they are names of the source, or words that only English has."""
+    for pair in _pairs(source, translated):
+        if settings.max_foreign is not None and (share := _foreign(pair)) > settings.max_foreign:
+            return f"{pair.name}: {share:.0%} of the letters are not {pair.language.script}"
+        if settings.max_english_words is not None and pair.language.script == "Latn":
+            words = WORD.findall(pair.target.lower())
+            english = sum(map(_english_only(pair.language).__contains__, words))
+            if english >= MIN_ENGLISH_WORDS and english > settings.max_english_words * len(words):
+                return f"{pair.name}: {english} of {len(words)} words are English"
+    return None
+
+
+def wrong_language(source: Instruction, translated: Instruction, settings: GateSettings) -> str | None:
+    """The instruction or output, or too many of its lines, are surely in another language."""
+    for pair in _pairs(source, translated):
+        if pair.name == "input":
+            continue
+        lines = [line for line in pair.target.splitlines() if line.strip()]
+        found = [identify(line[:READ], pair.language).status for line in lines] if len(lines) > 1 else []
+        wrong = sum(len(line) for line, status in zip(lines, found, strict=False) if status == "wrong")
+        total = sum(map(len, lines))
+        if settings.max_wrong_lines is not None and wrong > settings.max_wrong_lines * total:
+            return f"{pair.name}: {wrong / total:.0%} of the text is lines of another language"
+        if not settings.language or ("right" in found and not wrong):
+            continue
+        verdict = identify(pair.target[: 2 * READ], pair.language)
+        if verdict.status == "wrong":
+            return f"{pair.name}: {verdict.found or 'not ' + pair.language.code} ({verdict.reason})"
+    return None
+
+
+GATES: dict[str, Gate] = {
+    "empty": empty,
+    "lost": lost,
+    "length": length,
+    "repetition": repetition,
+    "compression": compressed,
+    "residue": residue,
+    "mixed": mixed,
+    "language": wrong_language,
+}
+
+
+@lru_cache(maxsize=4)
+def _pairs(source: Instruction, translated: Instruction) -> tuple[Pair, ...]:
+    """The fields that were to be translated; kept for the gates of one record, which all read them."""
+    return tuple(_read_pairs(source, translated))
+
+
+def _read_pairs(source: Instruction, translated: Instruction) -> Iterator[Pair]:
+    for name in FIELDS:
+        before, after = getattr(source, name), getattr(translated, name)
+        field = "language" if name == "output" else "instruction_language"
+        source_code, code = getattr(source, field), getattr(translated, field)
+        if source_code == code or not before:
+            continue
+        if before == after and (not has_words(before) or code_share(before) >= MOSTLY_CODE):
+            continue
+        parts = mask(before).parts
+        gone = _lost(parts, after)
+        if parts and not gone:  # else the lengths would not compare
+            before, after = _without(before, parts), _without(after, parts)
+        yield Pair(name, before, after, _language(source_code), _language(code), len(parts), gone)
+
+
+def _without(text: str, parts: tuple[str, ...]) -> str:
+    for part in parts:
+        text = text.replace(part, " ", 1)
+    return text
+
+
+def _lost(parts: tuple[str, ...], text: str) -> tuple[str, ...]:
+    fixed = [part for part in parts if not NUMBER.fullmatch(part)]
+    return tuple(part for part, times in Counter(fixed).items() if text.count(part) < times)
+
+
+def _triples(words: list[str]) -> set[tuple[str, ...]]:
+    """Word triples of which at most one may be a name."""
+    some = (words[i : i + TRIPLE] for i in range(len(words) - TRIPLE + 1))
+    return {tuple(map(str.lower, triple)) for triple in some if sum(map(str.islower, triple)) >= TRIPLE - 1}
+
+
+def _foreign(pair: Pair) -> float:
+    """Share of letters outside the language's script, names of the source apart."""
+    words = _other_scripts(pair.language.script).findall(pair.target)
+    if not words:
+        return 0.0
+    names = {word for word in WORD.findall(pair.source) if not word.islower()}
+    foreign = sum(len(word) for word in words if word not in names)
+    letters = sum(map(str.isalpha, pair.target))
+    return foreign / letters if letters else 0.0
+
+
+@cache
+def _other_scripts(script: str) -> "regex.Pattern[str]":
+    own = "".join(rf"\p{{Script={name}}}" for name in unicode_scripts(script))
+    return regex.compile(rf"[\p{{L}}--[{own}\p{{Script=Common}}\p{{Script=Inherited}}]]+", regex.V1)
+
+
+@cache
+def _english_only(language: Language) -> frozenset[str]:
+    return ENGLISH_WORDS - vocabulary(language)
+
+
+@cache
+def _language(code: str) -> Language:
+    return get(code)
+
+
+@cache
+def _bounds(source: str, target: str) -> tuple[float, float]:
+    """Characters at least and at most for each of the source's, by script; the widest where a script is unknown."""
+    table = _ratios()
+    median = table[source][1] if source in table and source != "Latn" else 1.0
+    low, _, high = table.get(target, (0.15, 1.0, 2.5))
+    return low / median, high / median
+
+
+@cache
+def _ratios() -> dict[str, tuple[float, float, float]]:
+    text = resources.files("xllms.instructions").joinpath("length_ratios.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row["script"]: (float(row["low"]), float(row["median"]), float(row["high"])) for row in rows}

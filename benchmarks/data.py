@@ -177,7 +177,8 @@ def _joined(pairs: Pairs, side: int) -> str:
 
 def _repeat(first: Planted, name: str, kind: str) -> Planted:
     record, source = first.record, first.source
-    output = record.output.swapcase() if kind == "same" else f"{record.output} 10000"
+    # Not in other case: swapped, the Turkish dotless i is another letter.
+    output = record.output.replace(" ", "  ") + "\n" if kind == "same" else f"{record.output} 10000"
     return Planted(source, record.model_copy(update={"id": name, "output": output}))
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from xllms.errors import InputError
 from xllms.pipeline import check
-from xllms.recipe import AlpacaSource, CldrSource, PreferenceLoss, Recipe
+from xllms.recipe import CldrSource, PreferenceLoss, Recipe
 from xllms.recipe_file import describe, load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -168,24 +168,69 @@ def _keys(model: BaseModel, prefix: str = "") -> Iterator[str]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _keys(value, f"{prefix}{name}.")
-        elif name == "sources":
-            for source in (CldrSource(), AlpacaSource(path=Path("a.json"))):
-                yield from _keys(source, f"{prefix}{name}[{source.type}].")
+        elif isinstance(value, dict) and name in ("engines", "translators"):
+            for one in value.values():
+                yield from _keys(one, f"{prefix}{name}.NAME[{_kind(one)}].")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for one in value:
+                yield from _keys(one, f"{prefix}{name}[{_kind(one)}].")
         else:
             yield f"{prefix}{name}"
+
+
+def _kind(model: BaseModel) -> str:
+    kind = getattr(model, "type", "")
+    return "nllb/madlad" if kind == "nllb" else kind
+
+
+EVERYTHING = """
+engines:
+  a: {type: openai, model: m}
+  b: {type: transformers}
+  c: {type: vllm, name: m}
+translators:
+  a: {type: apertium}
+  b: {type: nllb, name: m}
+  c: {type: google, project: p}
+  d: {type: chat, engine: a}
+instructions:
+  sources:
+    - type: cldr
+    - {type: alpaca, path: a.json}
+    - {type: file, path: a.json}
+    - {type: hub, dataset: d}
+  translation: {translators: [a]}
+feedback:
+  candidates: [{samples: 4}]
+  rankers:
+    - type: language
+    - type: reference
+    - {type: judge, engine: a}
+    - {type: implicit, tuned: t, reference: r}
+    - {type: translation, translator: a}
+"""
 
 
 def test_describe_names_every_key_with_a_default_that_can_be_set(tmp_path: Path) -> None:
     lines = list(describe())
     described = {key: rest.partition("   # ")[0] for key, _, rest in (line.partition(" = ") for line in lines)}
     assert len(lines) == len(described) > 60
-    assert set(described) == set(_keys(Recipe()))
-    both = SOURCES + "    - type: alpaca\n      path: a.json\n"
+    whole = load(tmp_path, EVERYTHING)
+    assert set(described) == set(_keys(whole))
+    places = {"NAME[nllb/madlad]": "b", "[]": ".0"}
+    for number, name in enumerate(("openai", "transformers", "vllm")):
+        places[f"engines.NAME[{name}]"] = f"engines.{'abc'[number]}"
+    for name, key in (("apertium", "a"), ("google", "c"), ("chat", "d")):
+        places[f"NAME[{name}]"] = key
+    for names in (("cldr", "alpaca", "file", "hub"), ("language", "reference", "judge", "implicit", "translation")):
+        places.update({f"[{name}]": f".{number}" for number, name in enumerate(names)})
     for key, default in described.items():
-        place = key.replace("[cldr]", ".0").replace("[alpaca]", ".1")
-        value = "a.json" if default == "(required)" else default
-        recipe = load(tmp_path, both, f"{place}={value}")
-        assert recipe == load(tmp_path, both), key
+        if default == "(required)":
+            continue
+        place = key
+        for shown, real in places.items():
+            place = place.replace(shown, real)
+        assert load(tmp_path, EVERYTHING, f"{place}={default}") == whole, key
 
 
 @given(data=st.data())

@@ -1,6 +1,5 @@
 """A run's instructions or preference pairs in the form that another tool reads."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,11 +7,12 @@ from xllms.errors import InputError
 from xllms.formats import write_instructions, write_preferences
 from xllms.formats.hub import push
 from xllms.languages import resolve
-from xllms.manifest import read_manifest
+from xllms.manifest import read_manifest, write_atomic
 from xllms.records import Instruction, Preference, RecordT, read_jsonl
 
 ENDINGS = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet"}
 STAGES = ("instructions", "feedback")
+CARD = "README.md"
 
 
 def export(
@@ -24,7 +24,7 @@ def export(
     languages: Sequence[str] = (),
     repo_id: str = "",
 ) -> dict[str, int]:
-    """Write one file per split, all languages in it one after another, and the data card.
+    """Write one file per split, all languages in it one after another; of all languages, with the data card.
 
     Args:
         run: folder of a run.
@@ -60,8 +60,11 @@ def export(
             written[target.name] = write_preferences(target, _records(paths, Preference), form)
     if not written:
         raise InputError(f"{source}: has nothing in the languages asked for")
-    if (source / "README.md").exists():
-        shutil.copy(source / "README.md", folder / "README.md")
+    if (source / CARD).exists() and wanted is None:
+        card = (source / CARD).read_text(encoding="utf-8")
+        for name in written:
+            card = card.replace(f"{name.partition('.')[0]}/*.jsonl", name)
+        write_atomic(folder / CARD, card)
     if repo_id:
         push(folder, repo_id)
     return written

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from xllms.engines.factory import known
 from xllms.errors import InputError
 from xllms.languages import get, resolve
 from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
@@ -100,6 +101,12 @@ def check(recipe: Recipe) -> None:
                 get(name)
             if source.language:
                 held.add(get(source.language).code)
+    for kind, wanted, there in (
+        ("engines", recipe.feedback.engines_used, recipe.engines),
+        ("translators", recipe.feedback.translators_used, recipe.translators),
+    ):
+        for name in wanted:
+            known(there, name, kind)
     for key, names in (("feedback", recipe.feedback.languages), ("evaluation", recipe.evaluation.languages)):
         if not held & {language.code for language in resolve(names)}:
             raise InputError(
@@ -123,7 +130,7 @@ def _instructions(recipe: Recipe) -> None:
 
 def _crew(recipe: Recipe) -> "Crew":
     """Who translates and writes, of those that the recipe names."""
-    from xllms.engines.factory import CACHE, known, make_engine, translator_makers
+    from xllms.engines.factory import CACHE, make_engine, translator_makers
     from xllms.instructions.stage import Crew
 
     translation = recipe.instructions.translation
@@ -137,15 +144,23 @@ def _crew(recipe: Recipe) -> "Crew":
     return Crew(
         translator_makers(named, engines, cache),
         partial(make_engine, engines[translation.teacher], cache) if translation.teacher else None,
-        _engine_settings({**named, **engines}),
+        _engine_settings({**named, **engines}, recipe.engines),
     )
 
 
-def _engine_settings(named: Mapping[str, Settings]) -> dict[str, Any]:
-    """What of their settings decides what they write; speed, prices and addresses do not."""
+def _engine_settings(named: Mapping[str, Settings], engines: Mapping[str, Settings]) -> dict[str, Any]:
+    """What of their settings decides what they write; speed, prices and addresses do not.
+
+    A translator that asks an engine has that engine's settings in its own.
+    """
     speed = {"base_url", "key_env", "concurrency", "requests_per_minute", "timeout", "retries", "batch_size", "device"}
     speed |= {"input_price", "output_price", "price", "command", "tensor_parallel"}
-    return {name: one.model_dump(mode="json", exclude=speed) for name, one in named.items()}
+    settled = {name: one.model_dump(mode="json", exclude=speed) for name, one in named.items()}
+    for name, one in named.items():
+        if isinstance(one, ChatTranslatorSettings):
+            asked = known(engines, one.engine, "engines")
+            settled[name]["asks"] = asked.model_dump(mode="json", exclude=speed)
+    return settled
 
 
 def _sft(recipe: Recipe) -> None:
@@ -170,7 +185,7 @@ def _feedback(recipe: Recipe) -> None:
         out / "feedback",
         engines=engine_makers(recipe.engines, out / CACHE),
         translators=translator_makers(recipe.translators, recipe.engines, out / CACHE),
-        engine_settings=_engine_settings({**recipe.engines, **recipe.translators}),
+        engine_settings=_engine_settings({**recipe.engines, **recipe.translators}, recipe.engines),
     )
 
 

@@ -13,6 +13,7 @@ from xllms.errors import InputError
 from xllms.recipe import Recipe
 
 _SET = "--set"
+_NAMED = ("engines", "translators")  # of the recipe: names of the user's own
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -139,11 +140,25 @@ def _real_keys(keys: tuple[str, ...], kind: str) -> tuple[str, ...]:
     """Leave out what pydantic puts in for a union: a source's tag (`cldr`), or a type such as `tuple[str, ...]`."""
     if kind != "extra_forbidden":
         keys = tuple(key for key in keys if "[" not in key)
-    return tuple(key for index, key in enumerate(keys) if not (index and _is_tag(keys[index - 1], key)))
+    return tuple(key for index, key in enumerate(keys) if not _is_tag(keys, index))
 
 
-def _is_tag(before: str, key: str) -> bool:
-    return before.isdigit() and key in ("cldr", "alpaca")
+def _is_tag(keys: Sequence[str], index: int) -> bool:
+    """Whether a key is the `type` of what stands in a list, or under a name of the user's own."""
+    listed = index >= 1 and keys[index - 1].isdigit()
+    named = index == 2 and keys[0] in _NAMED
+    return (listed or named) and keys[index] in _tags(Recipe)
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    own = set(_types(model))
+    return own.union(*(_tags(inner) for field in model.model_fields.values() for inner in _models_in(field.annotation)))
+
+
+def _types(model: type[BaseModel]) -> tuple[str, ...]:
+    """What `type` may say of this model."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation) if field else ()
 
 
 def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]) -> str:
@@ -167,13 +182,13 @@ def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: 
 
 def _known_fields(keys: tuple[str, ...]) -> list[str]:
     models: list[type[BaseModel]] = [Recipe]
-    for before, key in zip(("", *keys), keys, strict=False):
+    for index, key in enumerate(keys):
         below = []
         for model in models:
-            if key.isdigit():
+            if key.isdigit() or (index == 1 and keys[0] in _NAMED):
                 below.append(model)
-            elif _is_tag(before, key):
-                below += [model] if model.model_fields["type"].default == key else []
+            elif _is_tag(keys, index):
+                below += [model] if key in _types(model) else []
             elif key in model.model_fields:
                 below += list(_models_in(model.model_fields[key].annotation))
         models = below
@@ -192,19 +207,25 @@ def describe(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         default = field.get_default(call_default_factory=True)
-        inner = list(_models_in(field.annotation))
         if isinstance(default, BaseModel):
             yield from describe(type(default), f"{key}.")
-        elif name == "sources":
-            for number, source in enumerate(inner):
-                kind = source.model_fields["type"].default
-                yield from describe(source, f"{key}[{number}].".replace(str(number), kind))
+        elif inner := list(_models_in(field.annotation)):
+            for one in inner:
+                yield from describe(one, f"{key}{_place(name, one, field.annotation)}.")
         else:
             shown = "(required)" if field.is_required() else _plain(default)
             yield f"{key} = {shown}" + (f"   # {field.description}" if field.description else "")
 
 
+def _place(name: str, model: type[BaseModel], annotation: Any) -> str:
+    """How a key goes on below a list (`[type]`, or `[]` where all are of one kind), or a name of the user's own."""
+    types = "/".join(_types(model))
+    if name in _NAMED:
+        return f".NAME[{types}]"
+    return f"[{types}]" if types or "tuple" in str(annotation) else ""
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(str, value)) + "]"
-    return "null" if value is None else str(value)
+    return {None: "null", "": '""'}.get(value, str(value)) if not isinstance(value, dict) else str(value)

@@ -77,9 +77,11 @@ def test_preferences_come_back(form: str, ending: str, records: list[Preference]
     assert back == records
 
 
-def test_every_field_of_a_record_is_drawn() -> None:
-    assert set(INSTRUCTIONS.example().model_fields_set) == set(Instruction.model_fields)
-    assert set(PREFERENCES.example().model_fields_set) == set(Preference.model_fields)
+@given(INSTRUCTIONS, PREFERENCES)
+@settings(deadline=None, max_examples=5)
+def test_every_field_of_a_record_is_drawn(instruction: Instruction, preference: Preference) -> None:
+    assert instruction.model_fields_set == set(Instruction.model_fields)
+    assert preference.model_fields_set == set(Preference.model_fields)
 
 
 def test_the_authors_forms_have_their_fields_and_nothing_else(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
     size = next((name for limit, name in _SIZES if _total(facts) < limit), _LARGEST)
     files = [{"split": name, "path": pattern} for name, (pattern, count) in facts.splits.items() if count]
     return {
-        "pretty_name": facts.title,
+        "pretty_name": " ".join(facts.title.split()),
         "language": sorted({get(code).bcp47 for code in _accepted(facts)}),
         "license": sorted({source.licence for source in facts.sources}),
         "task_categories": list(facts.tasks),

@@ -22,10 +22,10 @@ def card_facts(settings: InstructionsSettings, counts: Mapping[str, Any]) -> Car
         code: LanguageFacts(sum(row[split] for split in SPLITS), row["dropped"])
         for code, row in counts["languages"].items()
     }
-    found = counts.get("contamination", {}).get("found", [])
-    removed: dict[str, int] = {}
-    for row in found:
-        removed[row["benchmark"]] = removed.get(row["benchmark"], 0) + row["records"]
+    compared = counts.get("contamination", {"texts": {}, "found": []})
+    removed = dict.fromkeys(compared["texts"], 0)
+    for row in compared["found"]:
+        removed[row["benchmark"]] += row["records"]
     written = sum(counts["made_by"].values())
     total = sum(facts.accepted for facts in languages.values())
     return CardFacts(
@@ -35,7 +35,9 @@ def card_facts(settings: InstructionsSettings, counts: Mapping[str, Any]) -> Car
         splits={split: (f"{split}/*.jsonl", counts["splits"][split]) for split in SPLITS if counts["splits"][split]},
         writers={**counts["made_by"], **({"as in the source": total - written} if total > written else {})},
         kinds=counts["responses"],
-        contamination={name: Contamination(0, number, number) for name, number in sorted(removed.items())},
+        contamination={
+            name: Contamination(compared["texts"][name], number, number) for name, number in sorted(removed.items())
+        },
         version=__version__,
     )
 

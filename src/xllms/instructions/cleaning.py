@@ -41,6 +41,11 @@ class Cleaner:
         if data is not None:
             self._index = build_index(benchmark_texts(data), settings.contamination)
 
+    @property
+    def compared(self) -> dict[str, int]:
+        """Texts of each benchmark that records are compared with."""
+        return dict(self._index.counts) if self._index is not None else {}
+
     def clean(self, drawn: Drawn) -> Drawn:
         """The records that stay, and with the rejected ones those that do not.
 

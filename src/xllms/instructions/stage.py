@@ -99,7 +99,8 @@ def run(
     if settings.contamination.data is not None:
         paths = (folder / REJECTED / f"{language.code}.jsonl" for language in units)
         rejected = (one for path in paths for one in read_jsonl(path, Rejected))
-        counts["contamination"] = contamination_report(settings.contamination.data, rejected)
+        found = contamination_report(settings.contamination.data, rejected)
+        counts["contamination"] = {"texts": cleaner.compared, **found}
     write_card(folder, card_facts(settings, counts))
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])
     shutil.rmtree(folder / UNITS, ignore_errors=True)

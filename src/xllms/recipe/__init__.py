@@ -34,7 +34,7 @@ from xllms.recipe.engines import (
     VllmSettings,
 )
 from xllms.recipe.evaluation import EvaluationSettings
-from xllms.recipe.feedback import FeedbackSettings
+from xllms.recipe.feedback import OWN_ENGINES, FeedbackSettings
 from xllms.recipe.gates import GateSettings
 from xllms.recipe.training import (
     DpoSettings,
@@ -101,6 +101,13 @@ class Recipe(Settings):
     feedback: FeedbackSettings = FeedbackSettings()
     dpo: DpoSettings = DpoSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _own_engines_are_named_so(self) -> "Recipe":
+        for name in OWN_ENGINES:
+            if name in self.engines:
+                raise ValueError(f"engines.{name}: this name is the run's own model; take another")
+        return self
 
     @model_validator(mode="after")
     def _four_bits_are_frozen(self) -> "Recipe":

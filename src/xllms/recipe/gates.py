@@ -24,7 +24,7 @@ class GateSettings(Settings):
     length: tuple[float, float] | None = Field(
         None, description="characters for each of the source at least and at most; none: by script, from FLORES"
     )
-    length_slack: float | None = Field(1.25, ge=1, description="factor by which these bounds are widened; none: off")
+    length_slack: float | None = Field(1.0, ge=1, description="factor by which these bounds are widened; none: off")
     length_margin: int = Field(20, ge=0, description="characters by which they are widened besides: short texts vary")
     max_repetition: float | None = Field(0.4, ge=0, le=1, description="share of the text in one repeated phrase")
     min_compression: float | None = Field(0.25, ge=0, description="bytes left of 100 by zlib, over 100: loops are low")

@@ -1,6 +1,16 @@
 """What must come out of a translator untouched is taken out of the text first, and put back afterwards.
 
-DOCSTRING
+Without it, Apertium (eng-spa) returned 114 of the 144 such parts of the 175 seed tasks of Self-Instruct, and all
+of them in 23 of the 38 tasks that have any. As `QX0Z` all 144 came back; so did they as `⟦0⟧`, `__0__`, `X0X`,
+`<x0/>`, `{0}` and nine others, so the choice is for plain capitals, which need no rare character of a vocabulary, with
+ends that differ, so that no two marks run into one. Neural engines were not measured.
+
+The three fields of a record go through a translator as one text, so that they share their context; a line of `=====`
+between them came back twice in all 175.
+
+Of the seed tasks `translatable` lets 138 through, keeps 19 outputs in English (9 code, 10 without a word) and drops
+18: 16 about the form of English (grammar, rhyme, letters, synonyms, ...), 2 translations. A pun that only the input or
+output shows is not seen.
 """
 
 import re
@@ -42,7 +52,7 @@ NUMBERS = (
     r"\d+(?:[.,]\d+)+(?:[eE][+-]?\d+)?(?!\w)|\d+[eE][+-]?\d+\b",
 )
 NUMBER = re.compile(rf"(?<![\w.,])(?:{'|'.join(NUMBERS)})")
-# What a part can start with is looked at before anything else: 20 times faster than to try every form everywhere.
+# What a part can start with is looked at before anything else: four times faster than to try every form everywhere.
 INLINE = re.compile(
     r"(?=[`~$\\<&{%\[_@./\d€£¥₹₩(+-]|http|www|[Qq][^\S\n]?[Xx])"
     rf"(?:{MARK_FOUND.pattern}|{'|'.join(MARKUP)}|{NUMBER.pattern})"

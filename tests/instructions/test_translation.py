@@ -12,7 +12,10 @@ import pytest
 
 from tests.conftest import SHARED_DATA, shared_data
 from xllms import pipeline
+from xllms.engines.factory import translator_makers
+from xllms.engines.protocol import Usage, Written
 from xllms.errors import InputError
+from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
 from xllms.manifest import read_manifest
 from xllms.recipe import Recipe
 from xllms.records import Instruction, read_jsonl
@@ -153,3 +156,51 @@ def test_a_translator_that_the_recipe_does_not_have_is_one_line(tmp_path: Path) 
     made = recipe(tmp_path)
     with pytest.raises(InputError, match=r"`rules` is not one of the recipe's `translators` \(none\)"):
         pipeline.run(made.model_copy(update={"translators": {}}), ("instructions",))
+
+
+class Teacher:
+    """Answers by rule: the protocol's path, where no real model in the tests writes any of these languages."""
+
+    name = "teacher"
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+    def write(self, prompts: Any, max_new_tokens: int, sampling: Any = None, *, schema: Any = None) -> list[Written]:
+        self.usage.requests += len(prompts)
+        spanish = "Come muchas verduras, duerme bien por la noche y camina un poco todos los días con tus amigos."
+        english = "You should eat what they gave you, and then they would have been there because of the weather."
+        return [Written(english if "capital" in instruction else spanish, True) for instruction, _ in prompts]
+
+
+@needs_apertium
+@pytest.mark.parametrize("rule", ["translated", "written", "better"])
+def test_responses_are_hybrid_by_rule_and_say_which_they_are(tmp_path: Path, rule: str) -> None:
+    made = recipe(tmp_path, responses={"high": rule, "medium": rule})
+    translation = made.instructions.translation
+    assert translation is not None
+    translators = translator_makers(made.translators, {}, None)
+    about = {"language": "eng_Latn", "source": "test"}
+    rows = tuple(
+        ("train", Instruction(id=str(n), parallel_id=str(n), instruction=i, input=g, output=o, **about))
+        for n, (i, g, o) in enumerate(SEEDS)
+    )
+    shard = Shard(tmp_path / "unit.json", "spa_Latn", rows)
+    ShardTranslator(translation, translators, Teacher)(shard)
+    result = ShardResult.read(shard.path)
+    kept = {record.parallel_id: record for _, record in result.kept}
+    assert kept["0"].response == ("translated" if rule == "translated" else "written")
+    assert kept["0"].made_by == ("apertium" if rule == "translated" else "apertium, teacher")
+    assert kept["1"].response == "translated"  # what the teacher wrote is English, and was refused
+    assert kept["2"].response == "kept"  # code
+    assert result.usage["apertium"].requests > 0
+    assert ("teacher" in result.usage) is (rule != "translated")
+
+
+@needs_apertium
+def test_gates_that_need_an_engine_refuse_with_their_reasons(tmp_path: Path) -> None:
+    made = recipe(tmp_path, SEEDS[:2], gates={"min_round_trip": 100})
+    made = made.model_copy(update={"languages": ("spa_Latn",)})
+    pipeline.run(made, ("instructions",))
+    dropped = read_manifest(tmp_path / "run" / "instructions")["counts"]["languages"]["spa_Latn"]["dropped"]
+    assert dropped["round trip"] >= 1

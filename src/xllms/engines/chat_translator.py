@@ -1,6 +1,6 @@
 """Any engine as a translator: it is asked for the translation in plain English, whole text by whole text.
 
-A base model goes on where an answer should end: it is shown a few pairs in front, so that what follows its translation
+A base model does not end where an answer should: it is shown a few pairs in front, so that what follows its translation
 looks like the next pair and can be cut off. The pairs are CLDR's (dates, lists and names), in the very languages.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import regex
 
-from xllms.engines.protocol import Engine, EngineError, Written
+from xllms.engines.protocol import Engine, EngineError, Sampling, Written
 from xllms.languages import Language
 from xllms.languages.writing import letters_by_script, unicode_scripts
 from xllms.recipe.engines import ChatTranslatorSettings
@@ -19,7 +19,7 @@ _LISTS = (("de", "fr", "ja"), ("ru", "zh", "es"), ("ar", "pt", "hi"))
 _TERRITORIES = ("EG", "GR", "JP", "NO", "ZA", "BR")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "「": "」", "‘": "’", "”": "”"}
 # The headings of the Alpaca prompt, which a base model writes again.
-_HEADING = regex.compile(r"\n\s*###\s*(?:Instruction|Input|Response)\b")
+_HEADING = regex.compile(r"(?:^|\n)\s*###\s*(?:Instruction|Input|Response)\b")
 
 
 class ChatTranslator:
@@ -52,15 +52,22 @@ class ChatTranslator:
         """
         if not self.supports(source, target):
             raise EngineError(f"{self.name}: asked to translate from {source.name} to itself")
-        spoken = [text for text in texts if text.strip()]
-        asked = prompts(spoken, source, target, self.settings.examples)
-        answers = self.engine.write(asked, self.settings.max_new_tokens) if asked else []
-        written = (_said(answer, text, source, target) for answer, text in zip(answers, spoken, strict=True))
-        return [next(written) if text.strip() else text for text in texts]
+        said = {text: "" for text in texts if text.strip()}
+        for one_line in (False, True):
+            group = [text for text in said if self._one_line(text) == one_line]
+            asked = prompts(group, source, target, self.settings.examples)
+            sampling = Sampling(one_line=one_line)
+            answers = self.engine.write(asked, self.settings.max_new_tokens, sampling) if asked else []
+            said |= {text: _said(answer, text, source, target) for text, answer in zip(group, answers, strict=True)}
+        return [said.get(text, text) for text in texts]
+
+    def _one_line(self, text: str) -> bool:
+        """Whether the answer is its first line. Without pairs that show it, a chat model may begin with a remark."""
+        return self.settings.examples > 0 and len(text.strip().splitlines()) == 1
 
 
 def prompts(texts: Sequence[str], source: Language, target: Language, examples: int) -> list[tuple[str, str]]:
-    """What the engine is asked: (instruction, input) for each text; with examples, the input is labelled as they are."""
+    """(instruction, input) for each text; with examples, the input is labelled as they are."""
     instruction = (
         f"Translate the following text from {source.name} to {target.name}. Keep its line breaks. "
         "Answer with the translation alone."
@@ -105,7 +112,9 @@ def _own(text: str, language: Language) -> bool:
 
 
 def _said(answer: Written, text: str, source: Language, target: Language) -> str:
-    return clean(answer.text, text, source, target) if answer.ended and not answer.error else ""
+    """The translation, if there is all of it: the answer ended, or went on to something else."""
+    whole = answer.ended or _first(answer.text, text, source) != answer.text
+    return clean(answer.text, text, source, target) if whole and not answer.error else ""
 
 
 def clean(answer: str, text: str, source: Language, target: Language) -> str:
@@ -121,16 +130,20 @@ def clean(answer: str, text: str, source: Language, target: Language) -> str:
         The answer without a label in front, quotation marks around it that the text has none of, and what a model that
         does not stop writes after it: the next pair, or the headings of the prompt.
     """
-    answer = answer.strip()
+    answer = _first(answer, text, source).strip()
     label = f"{target.name}:"
     if answer.startswith(label) and not text.strip().startswith(label):
         answer = answer[len(label) :].strip()
-    ends = [regex.compile(rf"\n\s*{regex.escape(source.name)}:"), _HEADING]
-    for end in ends:
-        if not end.search(text):
-            answer = end.split(answer, maxsplit=1)[0].strip()
-    while len(answer) > 1 and _quoted(answer) and not _quoted(text.strip()):
+    while _quoted(answer) and not _quoted(text.strip()):
         answer = answer[1:-1].strip()
+    return answer
+
+
+def _first(answer: str, text: str, source: Language) -> str:
+    """What stands before the next pair or heading; a text that has such a thing itself may have it translated."""
+    for sign in (regex.compile(rf"(?:^|\n)\s*{regex.escape(source.name)}:"), _HEADING):
+        if not sign.search(text):
+            answer = sign.split(answer, maxsplit=1)[0]
     return answer
 
 

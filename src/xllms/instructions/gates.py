@@ -114,6 +114,8 @@ def length(source: Instruction, translated: Instruction, settings: GateSettings)
     if settings.length is None and settings.length_slack is None:
         return None
     for pair in _pairs(source, translated):
+        if not pair.source:
+            continue
         low, high = settings.length or _bounds(pair.source_language.script, pair.language.script)
         slack = settings.length_slack or 1.0
         least = len(pair.source) * low / slack - settings.length_margin
@@ -221,6 +223,9 @@ def _read_pairs(source: Instruction, translated: Instruction) -> Iterator[Pair]:
         field = "language" if name == "output" else "instruction_language"
         source_code, code = getattr(source, field), getattr(translated, field)
         if source_code == code or not before:
+            continue
+        if name == "output" and translated.response == "written":  # no translation: there is nothing to hold it against
+            yield Pair(name, "", after, _language(source_code), _language(code), 0, ())
             continue
         if before == after and (not has_words(before) or code_share(before) >= MOSTLY_CODE):
             continue

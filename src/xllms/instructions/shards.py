@@ -14,6 +14,7 @@ from xllms.errors import InputError
 from xllms.instructions.gates import passes
 from xllms.instructions.masking import translatable
 from xllms.instructions.rejected import Rejected
+from xllms.instructions.similarity import Embedder, SentenceEncoder, round_trip, similarity
 from xllms.instructions.translation import translate_records
 from xllms.languages import Language, get
 from xllms.languages.identification import identify
@@ -84,6 +85,7 @@ class ShardTranslator:
         self._translators: dict[str, Translator] = {}
         self._makers, self._make_teacher = translators, teacher
         self._teacher: Engine | None = None
+        self._embedder: Embedder | None = None
 
     def translator(self, source: Language, target: Language) -> Translator | None:
         """The first translator that has the pair."""
@@ -125,12 +127,17 @@ class ShardTranslator:
         kept_outputs = [decision.action == "keep_output" for _, _, decision in decided if decision.action != "drop"]
         translated = self._translated(taken, kept_outputs, language)
         written = self._written(translated, language)
-        answers = iter(zip(translated, written, strict=True))
+        far = self._far(taken, translated, language)
+        answers = iter(zip(translated, written, far, strict=True))
         for split, record, decision in decided:
             if decision.action == "drop":
                 yield split, _rejected(record, language, f"untranslatable: {decision.reason}")
+                continue
+            own, other, reason = next(answers)
+            if reason is not None:
+                yield split, _rejected(record, language, reason, own.instruction)
             else:
-                yield split, self._gated(record, _in_order(*next(answers), self._rule(language)), language)
+                yield split, self._gated(record, _in_order(own, other, self._rule(language)), language)
 
     def _translated(
         self, records: Sequence[Instruction], kept_outputs: Sequence[bool], language: Language
@@ -180,6 +187,32 @@ class ShardTranslator:
                 update = {"output": text, "response": "written", "made_by": made_by}
                 answers[i] = translated[i].model_copy(update=update)
         return answers
+
+    def _far(
+        self, sources: Sequence[Instruction], translated: Sequence[Instruction], language: Language
+    ) -> list[str | None]:
+        """Why an instruction is too far from its source, by the gates that need an engine; most often None."""
+        gates = self.settings.gates.for_language(language.code)
+        reasons: list[str | None] = [None] * len(sources)
+        texts = [one.instruction for one in sources], [one.instruction for one in translated]
+        if gates.min_similarity is not None and sources:
+            if self._embedder is None:
+                self._embedder = SentenceEncoder()
+            for i, near in enumerate(similarity(*texts, self._embedder)):
+                if near < gates.min_similarity:
+                    reasons[i] = f"similarity: {near:.2f} to the source"
+        if gates.min_round_trip is not None and sources:
+            source = get(sources[0].language)
+            translator = self.translator(language, source)
+            if translator is None:
+                raise InputError(
+                    f"gates.min_round_trip: none of {', '.join(self._makers)} has {language.name} to {source.name}; "
+                    f"set it to null for {language.name} in gates.overrides"
+                )
+            for i, score in enumerate(round_trip(*texts, translator, source, language)):
+                if score < gates.min_round_trip:
+                    reasons[i] = reasons[i] or f"round trip: chrF++ {score:.0f}"
+        return reasons
 
     def _gated(self, source: Instruction, answers: Sequence[Instruction], language: Language) -> Instruction | Rejected:
         """The first answer that passes the gates, else the first one's reason."""

@@ -120,7 +120,7 @@ def _by_words(text: str, expected: Language) -> Verdict | None:
     if not expected.cldr or not found or _only_language(expected.script) == expected:
         return None
     rivals = _candidates(found, expected)
-    english = get("eng_Latn")
+    english = _english()
     if _known(found, expected) >= KNOWN:
         if english in rivals and not _only_in(found, expected, english):
             return Verdict("undecided", None, f"words that {expected.name} and English share")
@@ -141,8 +141,18 @@ def _by_words(text: str, expected: Language) -> Verdict | None:
 def _candidates(found: list[str], expected: Language) -> list[Language]:
     """Other languages of the script in which CLDR knows most of the words."""
     index = speakers(expected.script)
-    some = {rival.code: rival for word in found for rival in index.get(word, ()) if rival != expected}
-    return [some[code] for code in sorted(some) if _known(found, some[code]) >= KNOWN]
+    letters: dict[Language, int] = {}
+    for word in found:
+        for rival in index.get(word, ()):
+            letters[rival] = letters.get(rival, 0) + len(word)
+    enough = KNOWN * sum(map(len, found))
+    some = [rival for rival, known in letters.items() if known >= enough and rival != expected]
+    return sorted(some, key=lambda rival: rival.code)
+
+
+@cache
+def _english() -> Language:
+    return get("eng_Latn")
 
 
 def _likelihood(found: list[str], language: Language) -> tuple[float, bool]:
@@ -198,7 +208,7 @@ def _by_cld2(text: str, expected: Language, letters: int) -> Verdict:
     only = _only_language(expected.script)
     claim, percent = _cld2(text, expected.script)
     found = words(text)
-    english = get("eng_Latn")
+    english = _english()
     if claim == expected or (claim is None and only == expected):
         return Verdict("right", expected.code, "pycld2" if claim else f"the only language in {expected.script}")
     if _is_english(found, expected, claim):

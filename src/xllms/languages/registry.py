@@ -46,6 +46,9 @@ class Language:
     cldr: str
     groups: tuple[str, ...]
 
+    def __hash__(self) -> int:
+        return hash(self.code)  # caches by language are asked for every word of every text
+
 
 def get(name: str) -> Language:
     """The language of that FLORES code, BCP-47 tag, ISO 639 code, English name, autonym or common alias.

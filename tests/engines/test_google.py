@@ -120,7 +120,8 @@ def test_it_has_what_google_has() -> None:
 
 
 def test_without_the_library_the_way_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "google.cloud.translate_v3", None)
+    for name in ("google.cloud.translate_v3", "google.api_core", "google.api_core.exceptions", "google.auth"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(EngineError, match="run `pip install google-cloud-translate`"):
         GoogleTranslator(GoogleSettings(project="ours")).translate(["one"], ENGLISH, HEBREW)
 

@@ -62,6 +62,7 @@ class GoogleTranslator:
         return done
 
     def _request(self, contents: list[str], source: Language, target: Language) -> list[str]:
+        client = self._client  # first: it says where the library is absent
         from google.api_core.exceptions import GoogleAPIError
         from google.api_core.retry import Retry
         from google.auth.exceptions import GoogleAuthError
@@ -74,7 +75,7 @@ class GoogleTranslator:
             "target_language_code": target.google,
         }
         try:
-            answer = self._client.translate_text(request=request, retry=Retry(on_error=self._again, timeout=PATIENCE))
+            answer = client.translate_text(request=request, retry=Retry(on_error=self._again, timeout=PATIENCE))
         except (GoogleAPIError, GoogleAuthError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise EngineError(f"google: {source.name} to {target.name}: {reason}") from None

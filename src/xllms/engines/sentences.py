@@ -11,14 +11,16 @@ from xllms.languages import Language
 
 # Burmese ၊ is a comma, though Unicode lists it; Tibetan shads end sentences, though it does not.
 _MARK = r"[[\p{STerm}…།༎]--[\u104a]]"
+# As `str.strip` has it.
+_SPACE = r"[\s\x1c-\x1f]"
 # No space follows these.
 _WIDE = r"[。｡！？．]"
 _END = regex.compile(
-    rf"(?V1)(?P<mark>{_WIDE}+)[\p{{Pe}}\p{{Pf}}]*(?!{_MARK})(?P<space>[^\S\n\r]*)"
-    rf"|(?P<mark>{_MARK}+)[\p{{Pe}}\p{{Pf}}\p{{Pi}}\"']*(?P<space>[^\S\n\r]+)"
+    rf"(?V1)(?P<mark>{_WIDE}+)[\p{{Pe}}\p{{Pf}}]*(?!{_MARK})(?P<space>{_SPACE}*)"
+    rf"|(?P<mark>{_MARK}+)[\p{{Pe}}\p{{Pf}}\p{{Pi}}\"']*(?P<space>{_SPACE}+)"
 )
-_GREEK_QUESTION = regex.compile(r"(?P<mark>;)[\p{Pf}\"']*(?P<space>[^\S\n\r]+)")
-_BREAK = regex.compile(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*")
+_GREEK_QUESTION = regex.compile(rf"(?P<mark>;)[\p{{Pf}}\"']*(?P<space>{_SPACE}+)")
+_BREAK = regex.compile(rf"{_SPACE}*[\n\r\v\f\x85\u2028\u2029]{_SPACE}*")
 _LOWER = regex.compile(r"[\p{Pi}\p{Ps}\"'—–-]*\p{Ll}")
 # A full stop after these ends no sentence: titles, Latin, dates; and, before a number, what is counted.
 _TITLES = "mr mrs ms dr prof st sr jr rev gen col sgt capt lt sen rep gov hon sra srta"

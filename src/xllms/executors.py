@@ -32,7 +32,7 @@ def run_units(
         workers: processes or actors.
 
     Raises:
-        XllmsError: what the first unit that failed raised; others that are under way are finished.
+        XllmsError: what the first unit that failed raised; no further one is begun, those under way may be finished.
         InputError: Ray is not installed.
     """
     if executor == "here" or not units:

@@ -1,5 +1,6 @@
 """From English seeds to Spanish, Catalan and Galician by Apertium: the real engine, from sources to cleaned splits."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -76,7 +77,15 @@ def test_seeds_come_out_in_each_language_that_the_translator_has(tmp_path: Path)
 
 
 @needs_apertium
-@pytest.mark.parametrize("executor", ["processes"])
+@pytest.mark.parametrize(
+    "executor",
+    [
+        "processes",
+        pytest.param(
+            "ray", marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+        ),
+    ],
+)
 def test_executors_give_the_same_bytes(tmp_path: Path, executor: str) -> None:
     files = []
     for name in ("here", executor):

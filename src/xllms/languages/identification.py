@@ -239,7 +239,7 @@ def _is_english(found: list[str], expected: Language, claim: Language | None) ->
 
 def _cld2(text: str, script: str) -> tuple[Language | None, int]:
     """pycld2's reliable answer as a registry language, and the percentage of the text it holds for."""
-    clean = "".join(c if c.isprintable() else " " for c in text)
+    clean = text.translate({ord(c): " " for c in set(text) if not c.isprintable()})
     try:
         reliable, _, details = pycld2.detect(clean.encode("utf-8", "ignore"), isPlainText=True)
     except pycld2.error:

@@ -19,7 +19,11 @@ def unicode_scripts(script: str) -> tuple[str, ...]:
 
 def letters_by_script(text: str) -> Counter[str]:
     """Letters of the text by Unicode script (`Latn`, `Hani`, ...), without those common to several."""
-    return Counter(script for character in text if (script := _script(character)))
+    letters: Counter[str] = Counter()
+    for character, times in Counter(text).items():  # a text has few different ones
+        if script := _script(character):
+            letters[script] += times
+    return letters
 
 
 @cache

@@ -189,17 +189,17 @@ engines:
   b: {type: transformers}
   c: {type: vllm, name: m}
 translators:
-  a: {type: apertium}
-  b: {type: nllb, name: m}
-  c: {type: google, project: p}
-  d: {type: chat, engine: a}
+  p: {type: apertium}
+  q: {type: nllb, name: m}
+  r: {type: google, project: p}
+  s: {type: chat, engine: a}
 instructions:
   sources:
     - type: cldr
     - {type: alpaca, path: a.json}
     - {type: file, path: a.json}
     - {type: hub, dataset: d}
-  translation: {translators: [a]}
+  translation: {translators: [p]}
 feedback:
   candidates: [{samples: 4}]
   rankers:
@@ -207,7 +207,7 @@ feedback:
     - type: reference
     - {type: judge, engine: a}
     - {type: implicit, tuned: t, reference: r}
-    - {type: translation, translator: a}
+    - {type: translation, translator: p}
 """
 
 
@@ -217,10 +217,10 @@ def test_describe_names_every_key_with_a_default_that_can_be_set(tmp_path: Path)
     assert len(lines) == len(described) > 60
     whole = load(tmp_path, EVERYTHING)
     assert set(described) == set(_keys(whole))
-    places = {"NAME[nllb/madlad]": "b", "[]": ".0"}
+    places = {"NAME[nllb/madlad]": "q", "[]": ".0"}
     for number, name in enumerate(("openai", "transformers", "vllm")):
         places[f"engines.NAME[{name}]"] = f"engines.{'abc'[number]}"
-    for name, key in (("apertium", "a"), ("google", "c"), ("chat", "d")):
+    for name, key in (("apertium", "p"), ("google", "r"), ("chat", "s")):
         places[f"NAME[{name}]"] = key
     for names in (("cldr", "alpaca", "file", "hub"), ("language", "reference", "judge", "implicit", "translation")):
         places.update({f"[{name}]": f".{number}" for number, name in enumerate(names)})
@@ -289,3 +289,14 @@ def test_presets_keep_the_papers_figures_and_the_bounds_that_it_lacked() -> None
         assert (preset.sft.lora.r, preset.sft.lora.alpha, preset.sft.learning_rate) == (8, 16, 1e-4)
         assert preset.sft.batch_size == preset.dpo.batch_size == 256
         assert preset.dpo.learning_rate <= 5e-4 / 50
+
+
+def test_an_address_with_a_key_in_it_is_refused(tmp_path: Path) -> None:
+    for address in ("https://bob:hunter2@example.org/v1", "https://example.org/v1?key=hunter2"):
+        message = refusal(tmp_path, f"engines:\n  a: {{type: openai, model: m, base_url: '{address}'}}\n")
+        assert "put the key into key_env" in message
+
+
+def test_an_engine_and_a_translator_do_not_share_a_name(tmp_path: Path) -> None:
+    text = "engines:\n  a: {type: openai, model: m}\ntranslators:\n  a: {type: chat, engine: a}\n"
+    assert "an engine has this name" in refusal(tmp_path, text)

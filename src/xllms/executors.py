@@ -108,8 +108,14 @@ def _on_ray(make: Callable[[], Work[Unit]], units: Sequence[Unit], workers: int)
         raise InputError("executor: ray: not installed; run `pip install ray`, or take executor: processes") from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
-    gpus = ray.cluster_resources().get("GPU", 0)
-    remote = ray.remote(_Actor).options(num_gpus=1 if gpus >= workers else 0, num_cpus=1)
+    there = ray.cluster_resources()
+    room = int(there["GPU"] if there.get("GPU") else there.get("CPU", 0))
+    if workers > room:  # an actor without a place would wait for ever
+        raise InputError(
+            f"executor: ray: {workers} workers, and the cluster has {room} {'GPUs' if there.get('GPU') else 'CPUs'}; "
+            f"set instructions.workers={max(1, room)}"
+        )
+    remote = ray.remote(_Actor).options(num_gpus=1 if there.get("GPU") else 0, num_cpus=1)
     pool = ActorPool([remote.remote(make) for _ in range(workers)])
     try:
         yield from pool.map_unordered(lambda actor, unit: actor.run.remote(unit), units)

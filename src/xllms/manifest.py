@@ -107,7 +107,6 @@ class StageFolder:
         self.stage = stage
         self.made_with = {"stage": stage, "settings": dict(settings), "inputs": dict(inputs)}
         self._begun = time.monotonic()
-        self._lock: IO[str] | None = None
 
     @property
     def done(self) -> bool:
@@ -135,7 +134,7 @@ class StageFolder:
     def begin(self) -> None:
         """Open the folder for work: note what it is made with, and clear what a killed process left half-written."""
         self.check()
-        self._lock = _locked(self.path)
+        hold(self.path)
         if self.path.exists():
             for leftover in self.path.rglob(f"{_TEMPORARY}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
@@ -166,9 +165,7 @@ class StageFolder:
             "versions": {"xllms": __version__, "python": platform.python_version(), **_library_versions()},
         }
         write_atomic(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        if self._lock is not None:
-            _lock_of(self.path).unlink(missing_ok=True)
-            self._lock.close()
+        release(self.path)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a finished stage.
@@ -179,13 +176,11 @@ class StageFolder:
         return read_manifest(self.path)
 
 
-def _lock_of(folder: Path) -> Path:
-    """Beside the folder, which holds nothing but what the stage made."""
-    return folder.with_name(f".{folder.name}.lock")
+_held: dict[Path, IO[str]] = {}  # locks of this process; the system lets go of them when it ends, however it ends
 
 
-def _locked(folder: Path) -> IO[str] | None:
-    """Hold the folder for this process, until it ends however it ends; None where the system has no such locks.
+def hold(folder: Path) -> None:
+    """Hold a stage's folder for this process; does nothing where the system or the file system has no locks.
 
     Raises:
         InputError: another process holds it.
@@ -193,8 +188,10 @@ def _locked(folder: Path) -> IO[str] | None:
     try:
         import fcntl
     except ImportError:  # Windows
-        return None
+        return
     path = _lock_of(folder)
+    if path in _held:
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
@@ -203,20 +200,33 @@ def _locked(folder: Path) -> IO[str] | None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
-        owner = file.read().strip()
-        # A file system without locks; or this process holds it, in an attempt that failed before.
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES) or owner == str(os.getpid()):
-            return file
-        file.close()
-        raise InputError(
-            f"{folder}: another process is at work here (number {owner}); wait for it, or write elsewhere with "
-            "`--set output=FOLDER`"
-        ) from None
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            file.seek(0)
+            owner = file.read().strip()
+            file.close()
+            raise InputError(
+                f"{folder}: another process is at work here (number {owner}); wait for it, or write elsewhere with "
+                "`--set output=FOLDER`"
+            ) from None
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
-    return file
+    _held[path] = file
+
+
+def release(folder: Path) -> None:
+    """Let go of a folder, if this process holds it."""
+    path = _lock_of(folder)
+    file = _held.pop(path, None)
+    if file is not None:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _lock_of(folder: Path) -> Path:
+    """Beside the folder, which holds nothing but what the stage made."""
+    folder = folder.resolve()
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

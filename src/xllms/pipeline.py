@@ -16,7 +16,7 @@ import yaml
 from xllms.engines.factory import known
 from xllms.errors import InputError
 from xllms.languages import get, resolve
-from xllms.manifest import MANIFEST, ChangedSettings, write_atomic
+from xllms.manifest import MANIFEST, ChangedSettings, hold, release, write_atomic
 from xllms.processes import is_main, world_size
 from xllms.recipe import AlpacaSource, ChatTranslatorSettings, FileSource, HubSource, Recipe, Settings
 
@@ -70,6 +70,16 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
 def _make_again(recipe: Recipe, stage: str) -> None:
     """Run a stage with new settings; what it made before goes when the new work has begun, not when it is refused."""
     aside = {name: recipe.output / f".old-{name}" for name in STAGES[STAGES.index(stage) :]}
+    try:
+        for name in aside:
+            hold(recipe.output / name)  # nobody may be at work in what is moved away
+        _replaced(recipe, stage, aside)
+    finally:
+        for name in aside:
+            release(recipe.output / name)
+
+
+def _replaced(recipe: Recipe, stage: str, aside: Mapping[str, Path]) -> None:
     for name, old in aside.items():
         shutil.rmtree(old, ignore_errors=True)
         if (recipe.output / name).exists():
@@ -94,6 +104,9 @@ def check(recipe: Recipe) -> None:
     data = recipe.evaluation.data
     if data is not None and not data.is_dir():
         raise InputError(f"evaluation.data: {data}: no such folder")
+    benchmarks = recipe.instructions.contamination.data
+    if benchmarks is not None and not benchmarks.is_dir():
+        raise InputError(f"instructions.contamination.data: {benchmarks}: no such folder")
     held = {language.code for language in resolve(recipe.languages)}
     for source in recipe.instructions.sources:
         if isinstance(source, AlpacaSource | FileSource | HubSource):
@@ -130,7 +143,7 @@ def _instructions(recipe: Recipe) -> None:
 
 def _crew(recipe: Recipe) -> "Crew":
     """Who translates and writes, of those that the recipe names."""
-    from xllms.engines.factory import CACHE, make_engine, translator_makers
+    from xllms.engines.factory import CACHE, LazyEngine, translator_makers
     from xllms.instructions.stage import Crew
 
     translation = recipe.instructions.translation
@@ -143,7 +156,7 @@ def _crew(recipe: Recipe) -> "Crew":
     cache = recipe.output / CACHE
     return Crew(
         translator_makers(named, engines, cache),
-        partial(make_engine, engines[translation.teacher], cache) if translation.teacher else None,
+        partial(LazyEngine, engines[translation.teacher], cache) if translation.teacher else None,
         _engine_settings({**named, **engines}, recipe.engines),
     )
 

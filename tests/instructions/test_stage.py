@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xllms.errors import InputError
 from xllms.instructions import stage
 from xllms.languages import Language, get
-from xllms.manifest import MANIFEST, read_manifest
-from xllms.recipe import AlpacaSource, CldrSource, InstructionsSettings
+from xllms.manifest import MANIFEST, ChangedSettings, read_manifest
+from xllms.recipe import AlpacaSource, CldrSource, ContaminationSettings, FileSource, InstructionsSettings
 from xllms.splits import SPLITS, read_split
 
 LANGUAGES = [get(code) for code in ("swh_Latn", "deu_Latn", "arb_Arab", "umb_Latn", "eng_Latn")]
@@ -130,3 +131,84 @@ def test_no_language_with_data_is_an_error(tmp_path: Path) -> None:
     languages: list[Language] = [get("umb_Latn")]
     with pytest.raises(InputError, match="CLDR has none of these languages"):
         stage.run(SETTINGS, languages, 0, tmp_path / "instructions")
+
+
+def file_source(path: Path, rows: list[dict[str, Any]], **more: Any) -> FileSource:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return FileSource(path=path, language="English", **more)
+
+
+def rows(count: int, word: str = "word", answers: int = 1) -> list[dict[str, Any]]:
+    return [
+        {"id": i * answers + j, "instruction": f"Say {word} {i}, please.", "input": "", "output": f"{word} {i} {j}"}
+        for i in range(count)
+        for j in range(answers)
+    ]
+
+
+def test_two_sources_that_call_different_records_the_same_are_refused(tmp_path: Path) -> None:
+    sources = (
+        file_source(tmp_path / "a" / "train.jsonl", rows(3, "red")),
+        file_source(tmp_path / "b" / "train.jsonl", rows(3, "blue")),
+    )
+    with pytest.raises(InputError, match="two sources have different records with the id train:0:eng_Latn"):
+        stage.run(InstructionsSettings(sources=sources), [], 0, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_of_two_sources_stands_once_and_is_held_out_if_one_of_them_does_so(tmp_path: Path) -> None:
+    every = {"validation_share": 0, "feedback_share": 0}
+    sources = (
+        file_source(tmp_path / "train.jsonl", rows(4), **every, evaluation_share=0),
+        file_source(tmp_path / "train.jsonl", rows(4), **every, evaluation_share=0.999),
+    )
+    stage.run(InstructionsSettings(sources=sources, duplicates=None), [], 0, tmp_path / "out")
+    counts = read_manifest(tmp_path / "out")["counts"]
+    assert counts["splits"] == {"train": 0, "validation": 0, "feedback": 0, "evaluation": 4}
+    assert counts["dropped"] == {"stands in an earlier source": 4}
+
+
+def test_a_prompt_with_several_answers_is_in_one_split(tmp_path: Path) -> None:
+    source = file_source(tmp_path / "a.jsonl", rows(10, answers=4), evaluation_share=0.4)
+    stage.run(InstructionsSettings(sources=(source,), duplicates=None), [], 0, tmp_path / "out")
+    prompts = {
+        split: {
+            record.instruction
+            for records in read_split(tmp_path / "out", split, required=False).values()
+            for record in records
+        }
+        for split in ("train", "evaluation")
+    }
+    assert prompts["train"] and prompts["evaluation"]
+    assert not prompts["train"] & prompts["evaluation"]
+
+
+def test_a_folder_without_benchmarks_is_no_decontamination(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    source = file_source(tmp_path / "a.jsonl", rows(2))
+    settings = InstructionsSettings(sources=(source,), contamination=ContaminationSettings(data=tmp_path / "data"))
+    with pytest.raises(InputError, match="holds none of the benchmarks"):
+        stage.run(settings, [], 0, tmp_path / "out")
+
+
+def test_changed_benchmarks_are_other_inputs_and_nothing_left_is_said_with_the_reason(tmp_path: Path) -> None:
+    text = "The quick brown fox jumps over the lazy dog near the old river bank again"
+    row = {
+        "premise": "Nothing of the kind ever happened here in these long years, so they say.",
+        "choice1": "a",
+        "choice2": "b",
+    }
+    bench = tmp_path / "data" / "xcopa" / "en" / "val.en.jsonl"
+    bench.parent.mkdir(parents=True)
+    bench.write_text(json.dumps({**row, "question": "cause", "label": 0, "idx": 0}) + "\n")
+    source = file_source(
+        tmp_path / "a.jsonl", [{"instruction": text, "input": "", "output": "Yes."}], evaluation_share=0
+    )
+    settings = InstructionsSettings(sources=(source,), contamination=ContaminationSettings(data=tmp_path / "data"))
+    stage.run(settings, [], 0, tmp_path / "out")
+    bench.write_text(json.dumps({**row, "premise": text, "question": "cause", "label": 0, "idx": 0}) + "\n")
+    with pytest.raises(ChangedSettings, match="benchmarks gave other data"):
+        stage.run(settings, [], 0, tmp_path / "out")
+    with pytest.raises(InputError, match=r"no record is left \(contamination 1\)"):
+        stage.run(settings, [], 0, tmp_path / "other")

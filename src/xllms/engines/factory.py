@@ -1,12 +1,14 @@
 """From a recipe's settings to engines and translators, each made when it is first needed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from xllms.engines.cache import AnswerCache
-from xllms.engines.protocol import Engine, Translator
+from xllms.engines.protocol import Engine, Sampling, Translator, Usage, Written
 from xllms.errors import InputError
 from xllms.recipe import (
     ApertiumSettings,
@@ -20,6 +22,40 @@ from xllms.recipe import (
 
 Known = TypeVar("Known")
 CACHE = "answers.sqlite"
+
+
+class LazyEngine:
+    """An engine that is made when it is first asked; those of equal settings are one, as long as somebody holds it."""
+
+    def __init__(self, settings: EngineSettings, cache: Path | None = None) -> None:
+        self.name = f"{settings.type}:{settings.model if isinstance(settings, OpenAISettings) else settings.name}"
+        self.usage = Usage()
+        self._settings, self._cache = settings, cache
+        self._engine: Engine | None = None
+
+    def write(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        max_new_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[Written]:
+        """See `protocol.Engine`."""
+        if self._engine is None:
+            key = (self._settings.model_dump_json(), str(self._cache))
+            self._engine = _living.get(key) or make_engine(self._settings, self._cache)
+            _living[key] = self._engine
+        before = replace(self._engine.usage)
+        try:
+            return self._engine.write(prompts, max_new_tokens, sampling, schema=schema)
+        finally:
+            for one in fields(Usage):
+                spent = getattr(self._engine.usage, one.name) - getattr(before, one.name)
+                setattr(self.usage, one.name, getattr(self.usage, one.name) + spent)
+
+
+_living: WeakValueDictionary[tuple[str, str], Engine] = WeakValueDictionary()
 
 
 def make_engine(settings: EngineSettings, cache: Path | None = None) -> Engine:
@@ -72,7 +108,7 @@ def make_translator(
     if isinstance(settings, ChatTranslatorSettings):
         from xllms.engines.chat_translator import ChatTranslator
 
-        return ChatTranslator(settings, make_engine(known(engines, settings.engine, "engines"), cache))
+        return ChatTranslator(settings, LazyEngine(known(engines, settings.engine, "engines"), cache))
     from xllms.engines.sequence_model import SequenceModelTranslator
 
     return SequenceModelTranslator(settings)
@@ -80,7 +116,7 @@ def make_translator(
 
 def engine_makers(engines: Mapping[str, EngineSettings], cache: Path | None) -> dict[str, Callable[[], Engine]]:
     """A maker for each engine of a recipe, by its name there."""
-    return {name: partial(make_engine, settings, cache) for name, settings in engines.items()}
+    return {name: partial(LazyEngine, settings, cache) for name, settings in engines.items()}
 
 
 def translator_makers(

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from xllms.errors import InputError
 from xllms.instructions.cldr import Drawn
 from xllms.instructions.contamination import (
+    READERS,
     ContaminationReport,
     Hit,
     NgramIndex,
@@ -15,6 +17,7 @@ from xllms.instructions.contamination import (
 )
 from xllms.instructions.duplicates import mark_duplicates
 from xllms.instructions.rejected import Rejected
+from xllms.manifest import fingerprint, sha256_file
 from xllms.recipe import InstructionsSettings
 from xllms.records import Instruction
 from xllms.splits import SPLITS
@@ -40,6 +43,9 @@ class Cleaner:
         data = settings.contamination.data
         if data is not None:
             self._index = build_index(benchmark_texts(data), settings.contamination)
+            if not self._index.counts:
+                known = ", ".join(absent_benchmarks(data))
+                raise InputError(f"contamination.data: {data}: holds none of the benchmarks ({known})")
 
     @property
     def compared(self) -> dict[str, int]:
@@ -75,6 +81,12 @@ class Cleaner:
         for record in (*facts, *texts):
             records[split_of[record.id]].append(record)
         return Drawn(records, rejected)
+
+
+def benchmarks_digest(data: Path) -> str:
+    """Identity of the benchmark files below a folder."""
+    paths = sorted({path for pattern, _ in READERS.values() for path in data.glob(pattern)})
+    return fingerprint([[str(path.relative_to(data)), sha256_file(path)] for path in paths])
 
 
 def contamination_report(data: Path, rejected: Iterable[Rejected]) -> dict[str, Any]:

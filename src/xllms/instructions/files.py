@@ -22,6 +22,8 @@ def file_records(settings: FileSource | HubSource, seed: int) -> tuple[BySplit, 
     records: BySplit = {split: [] for split in SPLITS}
     rejected: list[Rejected] = []
     languages: dict[str, str] = {}
+    by_parallel: dict[str, str] = {}
+    by_prompt: dict[tuple[str, str], str] = {}
     name = str(settings.path) if isinstance(settings, FileSource) else settings.dataset
     reading = _reading(settings)
     for record in reading:
@@ -30,8 +32,12 @@ def file_records(settings: FileSource | HubSource, seed: int) -> tuple[BySplit, 
             rejected.append(_rejected(whole, DUPLICATE))
             continue
         languages[whole.id] = whole.language
-        # By the prompt's identity over all languages: a record is held out in all of them, or in none.
-        records[split_of(settings, seed, whole.parallel_id)].append(whole)
+        # Held out by prompt, and in all languages or in none.
+        prompt = whole.instruction, whole.input
+        split = by_parallel.get(whole.parallel_id) or by_prompt.get(prompt)
+        split = split or split_of(settings, seed, whole.parallel_id)
+        by_parallel[whole.parallel_id] = by_prompt[prompt] = split
+        records[split].append(whole)
     if not languages:
         raise InputError(f"{name}: holds no records; fill it or take the source out")
     code = next(iter(languages.values()))  # a broken row may not say its own

@@ -22,12 +22,12 @@ from xllms.instructions.card import write_card
 from xllms.instructions.card_facts import card_facts
 from xllms.instructions.cldr import Drawn, cldr_records
 from xllms.instructions.cldr_locale import has_locale
-from xllms.instructions.cleaning import Cleaner, contamination_report
+from xllms.instructions.cleaning import Cleaner, benchmarks_digest, contamination_report
 from xllms.instructions.files import file_records
 from xllms.instructions.rejected import Rejected
 from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
 from xllms.languages import Language, get
-from xllms.manifest import StageFolder, sha256_file, write_atomic
+from xllms.manifest import StageFolder, fingerprint, sha256_file, write_atomic
 from xllms.processes import say
 from xllms.progress import Progress
 from xllms.recipe import AlpacaSource, CldrSource, HubSource, InstructionsSettings, TranslationSettings
@@ -75,7 +75,7 @@ def run(
     if stage.done:
         return
     # Read before anything is written: a bad file should leave no half-made folder behind.
-    files = [_read(source, seed) for source in settings.sources if not isinstance(source, CldrSource)]
+    files = _merged([_read(source, seed) for source in settings.sources if not isinstance(source, CldrSource)])
     units = _units(languages, files)
     if not files and not any(has_locale(language.cldr) for language in units):
         raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
@@ -101,6 +101,9 @@ def run(
         rejected = (one for path in paths for one in read_jsonl(path, Rejected))
         found = contamination_report(settings.contamination.data, rejected)
         counts["contamination"] = {"texts": cleaner.compared, **found}
+    if not any(counts["splits"].values()):
+        why = ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items()) or "nothing was drawn"
+        raise InputError(f"{folder}: no record is left ({why}); the reasons stand in {folder / REJECTED}")
     write_card(folder, card_facts(settings, counts))
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])
     shutil.rmtree(folder / UNITS, ignore_errors=True)
@@ -108,6 +111,36 @@ def run(
 
 def _read(source: Any, seed: int) -> tuple[dict[str, list[Instruction]], list[Rejected]]:
     return alpaca_records(source, seed) if isinstance(source, AlpacaSource) else file_records(source, seed)
+
+
+def _merged(files: _Files) -> _Files:
+    """The sources without what two of them share: a record that one of them holds out is held out.
+
+    Raises:
+        InputError: two sources call different records the same.
+    """
+    order = {split: number for number, split in enumerate(SPLITS)}
+    taken: dict[str, tuple[str, Instruction]] = {}
+    rejected: list[Rejected] = []
+    for by_split, refused in files:
+        rejected += refused
+        for split in SPLITS:
+            for record in by_split[split]:
+                before = taken.get(record.id)
+                if before is None:
+                    taken[record.id] = (split, record)
+                    continue
+                texts = [(one.instruction, one.input, one.output) for one in (before[1], record)]
+                if texts[0] != texts[1]:
+                    raise InputError(f"two sources have different records with the id {record.id}; rename one file")
+                held_out = max(before[0], split, key=order.__getitem__)
+                taken[record.id] = (held_out, before[1])
+                about = {"language": record.language, "source": record.source, "text": record.instruction}
+                rejected.append(Rejected(id=record.parallel_id, **about, reason="stands in an earlier source"))
+    merged: dict[str, list[Instruction]] = {split: [] for split in SPLITS}
+    for split, record in taken.values():
+        merged[split].append(record)
+    return [(merged, rejected)] if files else []
 
 
 def _units(languages: Sequence[Language], files: _Files) -> list[Language]:
@@ -123,12 +156,19 @@ def _inputs(settings: InstructionsSettings) -> dict[str, str]:
         if isinstance(source, CldrSource):
             inputs["babel"] = version("babel")
             continue
-        if isinstance(source, HubSource):
+        # Of a data set on the hub its name is all that is known before it is read; shards know what they hold.
+        local = Path(source.dataset) if isinstance(source, HubSource) else source.path
+        if isinstance(source, HubSource) and not local.is_dir():
             continue
-        try:
-            inputs[str(source.path)] = sha256_file(source.path)
-        except OSError as error:
-            raise InputError(f"{source.path}: cannot be read: {error.strerror}") from None
+        for path in sorted(local.rglob("*")) if local.is_dir() else [local]:
+            if path.is_dir():
+                continue
+            try:
+                inputs[str(path)] = sha256_file(path)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if settings.contamination.data is not None:
+        inputs["benchmarks"] = benchmarks_digest(settings.contamination.data)
     return inputs
 
 
@@ -148,17 +188,18 @@ def _shards(
     translator = ShardTranslator(settings, crew.translators, None)
     shards, without = [], []
     for language in languages:
-        for code in sorted(seeds):
-            if code == language.code:
-                continue
-            if translator.translator(get(code), language) is None:
-                without.append(language.code)
-                continue
-            # A record that the sources have in this language already is not translated into it.
+        others = [code for code in sorted(seeds) if code != language.code]
+        reached = [code for code in others if translator.translator(get(code), language) is not None]
+        if others and not reached:
+            without.append(language.code)
+        for code in reached:
+            # Not what the sources have in this language already, nor what another source language gave.
             open_ = [one for one in seeds[code] if f"{one[1].parallel_id}:{language.code}" not in held]
-            for number, start in enumerate(range(0, len(open_), settings.shard)):
-                path = folder / f"{language.code}-{code}-{number:05}.json"
-                shards.append(Shard(path, language.code, tuple(open_[start : start + settings.shard])))
+            held.update(f"{record.parallel_id}:{language.code}" for _, record in open_)
+            for start in range(0, len(open_), settings.shard):
+                part = tuple(open_[start : start + settings.shard])
+                name = fingerprint([[split, record.model_dump()] for split, record in part])[:16]
+                shards.append(Shard(folder / f"{language.code}-{code}-{name}.json", language.code, part))
     if without:
         say(f"translation: no translator has {_names([get(code) for code in without])}; nothing is translated there")
     return shards, without

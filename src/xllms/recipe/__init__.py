@@ -107,6 +107,9 @@ class Recipe(Settings):
         for name in OWN_ENGINES:
             if name in self.engines:
                 raise ValueError(f"engines.{name}: this name is the run's own model; take another")
+        for name in self.engines:
+            if name in self.translators:
+                raise ValueError(f"translators.{name}: an engine has this name; take another")
         return self
 
     @model_validator(mode="after")

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from xllms.recipe.base import ModelSettings, Settings
 
@@ -22,6 +23,14 @@ class OpenAISettings(Settings):
     retries: int = Field(5, ge=0, description="further tries of a request, with growing pauses")
     input_price: float = Field(0, ge=0, description="money for a million tokens read")
     output_price: float = Field(0, ge=0, description="money for a million tokens written")
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_key_in_it(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or parts.password or parts.query:
+            raise ValueError("holds a name, a key or a query, and is kept with the run; put the key into key_env")
+        return value
 
 
 class LocalEngineSettings(ModelSettings):

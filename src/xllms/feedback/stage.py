@@ -15,7 +15,7 @@ from xllms.feedback.cross_lingual import cross_prompts, draw_pairs, read_matrix,
 from xllms.feedback.pairing import preferences, rankings
 from xllms.feedback.rankers import Panel
 from xllms.feedback.rejects import Reject, construct
-from xllms.feedback.writers import Writers
+from xllms.feedback.writers import Sampled, Writers
 from xllms.languages import Language, get, resolve
 from xllms.manifest import StageFolder, fingerprint, output_fingerprint, sha256_file, write_atomic
 from xllms.progress import Progress
@@ -78,15 +78,19 @@ def run(
     if not asked:
         raise InputError(f"{instructions / 'feedback'}: none of the feedback languages has prompts here")
     stage.begin()
-    waiting = [language for language in asked if not _pairs_path(folder, language).exists()]
+    waiting = {language for language in asked if not _pairs_path(folder, language).exists()}
     with Progress("feedback", len(asked), "languages") as progress:
         progress.resume_at(len(asked) - len(waiting))
         if waiting:
             panel = writers.panel(settings, _english(split))
             work = _Work(settings, seed, folder, split, _by_fact(split), writers, panel)
-            for language in waiting:
-                _write_unit(language, asked[language], work)
-                progress.advance(1, language.name)
+            order = list(asked)
+            for start in range(0, len(order), settings.batch_languages):
+                group = order[start : start + settings.batch_languages]
+                sampled = _sampled(group, asked, work) if waiting & set(group) else {}
+                for language in (language for language in group if language in waiting):
+                    _write_unit(language, asked[language], sampled, work)
+                    progress.advance(1, language.name)
     paths = [_pairs_path(folder, language) for language in asked]
     counts = {**_counts(paths), **planned, **_candidate_counts(folder, list(asked))}
     stage.finish(counts, [*paths, *(_rankings_path(folder, language) for language in asked)])
@@ -146,11 +150,26 @@ class _Work:
     panel: Panel
 
 
-def _write_unit(language: Language, records: Sequence[Instruction], work: _Work) -> None:
+def _sampled(
+    group: Sequence[Language], asked: Mapping[Language, Sequence[Instruction]], work: _Work
+) -> Mapping[str, Sampled]:
+    """Answers to the prompts of a group of languages, side by side: one language alone leaves the processor idle.
+
+    They are the same whatever ran before, so a group is asked as a whole even where some of it is done.
+    """
+    seed = _seed(work, *group)
+    return work.writers.sample([record for language in group for record in asked[language]], work.settings, seed)
+
+
+def _seed(work: _Work, *languages: Language) -> int:
+    return int(fingerprint([work.seed, "feedback", *(language.code for language in languages)])[:8], 16)
+
+
+def _write_unit(
+    language: Language, records: Sequence[Instruction], sampled: Mapping[str, Sampled], work: _Work
+) -> None:
     settings, folder = work.settings, work.folder
-    unit_seed = int(fingerprint([work.seed, "feedback", language.code])[:8], 16)  # the same whatever ran before
-    draw = random.Random(unit_seed)
-    sampled = work.writers.sample(records, settings, unit_seed)
+    draw = random.Random(_seed(work, language))
     pairs: list[Preference] = []
     orders: list[Ranking] = []
     lines: list[str] = []

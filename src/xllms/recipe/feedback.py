@@ -97,6 +97,7 @@ class FeedbackSettings(Settings):
     temperature: float = Field(0.9, gt=0)
     top_p: float = Field(0.95, gt=0, le=1, description="nucleus to draw from, of the 256 likeliest tokens")
     max_new_tokens: int = Field(32, ge=1, description="an answer that is cut off here is not ranked")
+    batch_languages: int = Field(8, ge=1, description="languages whose prompts are answered side by side")
     plan: Plan = Field(
         "same",
         description="who is asked in which language; same: as the records are; uniform: any two languages; english: "

@@ -92,6 +92,10 @@ class ChangedSettings(InputError):
     """A stage's folder was begun with other settings or inputs than it is asked for now."""
 
 
+class FolderBusy(InputError):
+    """Another process is at work in a stage's folder."""
+
+
 class StageFolder:
     """The folder of one stage of one run: knows whether it is done, and what it was made with.
 
@@ -183,7 +187,7 @@ def hold(folder: Path) -> None:
     """Hold a stage's folder for this process; does nothing where the system or the file system has no locks.
 
     Raises:
-        InputError: another process holds it.
+        FolderBusy: another process holds it.
     """
     try:
         import fcntl
@@ -204,7 +208,7 @@ def hold(folder: Path) -> None:
             file.seek(0)
             owner = file.read().strip()
             file.close()
-            raise InputError(
+            raise FolderBusy(
                 f"{folder}: another process is at work here (number {owner}); wait for it, or write elsewhere with "
                 "`--set output=FOLDER`"
             ) from None

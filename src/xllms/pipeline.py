@@ -16,7 +16,7 @@ import yaml
 from xllms.engines.factory import known
 from xllms.errors import InputError
 from xllms.languages import get, resolve
-from xllms.manifest import MANIFEST, ChangedSettings, hold, release, write_atomic
+from xllms.manifest import MANIFEST, ChangedSettings, FolderBusy, hold, release, write_atomic
 from xllms.processes import is_main, world_size
 from xllms.recipe import AlpacaSource, ChatTranslatorSettings, FileSource, HubSource, Recipe, Settings
 
@@ -61,10 +61,18 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
                     "--overwrite takes one process: clear the stage without torchrun, then start it"
                 ) from None
             if not overwrite:
-                if before is not None and is_main():  # the files are still those of the recipe before
-                    write_atomic(kept, before)
+                _keep(kept, before)
                 raise
             _make_again(recipe, stage)
+        except FolderBusy:
+            _keep(kept, before)
+            raise
+
+
+def _keep(path: Path, before: bytes | None) -> None:
+    """The recipe that the files are still those of."""
+    if before is not None and is_main():
+        write_atomic(path, before)
 
 
 def _make_again(recipe: Recipe, stage: str) -> None:

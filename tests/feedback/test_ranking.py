@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xllms.feedback.ranking import GAP, GOOD, Candidate, judge, pair, rank, ranking, wrong_language
+from xllms.feedback import pairing
+from xllms.feedback.candidates import Candidate, judge, rank
+from xllms.feedback.rejects import in_wrong_language, wrong_language
 from xllms.instructions.cldr import cldr_records
 from xllms.languages import get
 from xllms.recipe import CldrSource
-from xllms.records import Instruction
+from xllms.recipe.feedback import PairingSettings
+from xllms.records import Instruction, Preference, Ranking
 
+GOOD = 100.0 - pairing.LEAD  # chrF++ from which a sample may be chosen in the reference's place
+GAP = PairingSettings().min_margin  # chrF++ that the chosen answer must be ahead of a rejected sample
 ORIGIN = "sample of the SFT model"
 CODES = ("swh_Latn", "deu_Latn", "eng_Latn", "zho_Hans", "arb_Arab", "rus_Cyrl")
 SOURCE = CldrSource(train=20, validation=0, feedback=0, evaluation=0)
@@ -38,6 +43,20 @@ def record(output: str = "Die Niederlande, Norwegen und Schweden", language: str
 def judged(*texts: str, to: Instruction | None = None) -> list[Candidate]:
     asked = to or record()
     return rank([judge(text, asked, get(asked.language), ORIGIN) for text in texts])
+
+
+def pair(asked: Instruction, ranked: Sequence[Candidate], constructed: tuple[str, str] | None) -> list[Preference]:
+    rejects = [in_wrong_language(*constructed)] if constructed else []
+    return pairing.preferences(asked, ranked, reference(asked), rejects, PairingSettings())
+
+
+def ranking(asked: Instruction, ranked: Sequence[Candidate], constructed: tuple[str, str] | None) -> list[Ranking]:
+    rejects = [in_wrong_language(*constructed)] if constructed else []
+    return pairing.rankings(asked, ranked, reference(asked), rejects, PairingSettings())
+
+
+def reference(asked: Instruction) -> Candidate:
+    return judge(asked.output, asked, get(asked.language), "reference")
 
 
 def test_the_wrong_language_ranks_below_the_right_one_however_near() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ FULL: dict[str, Any] = {
         {"type": "judge", "engine": "base", "compare": "pointwise", "max_new_tokens": 3},
     ],
     "pairing": {"mode": "all", "min_margin": 5, "max_pairs": 12},
+    "batch_languages": 1,
 }
 
 
@@ -148,13 +150,15 @@ def test_everything_at_once(run: Callable[..., None], tmp_path: Path) -> None:
             assert known[pair["chosen"]]["language"] in ("right", "undecided")
 
 
+@pytest.mark.parametrize(("languages", "requests"), [(1, 9), (3, 13)])
 def test_what_an_engine_that_failed_had_finished_is_kept_and_the_end_is_the_same(
-    run: Callable[..., None], tmp_path: Path
+    run: Callable[..., None], tmp_path: Path, languages: int, requests: int
 ) -> None:
+    run = partial(run, batch_languages=languages)
     run(tmp_path / "unbroken")
     broken = tmp_path / "broken"
     with pytest.raises(EngineError, match="the server is gone"):
-        run(broken, lambda: Phrases(stops_after=9))
+        run(broken, lambda: Phrases(stops_after=requests))
     kept = contents(broken)
     assert 0 < len(kept) < len(contents(tmp_path / "unbroken"))
     assert not (broken / "manifest.json").exists()
@@ -162,6 +166,17 @@ def test_what_an_engine_that_failed_had_finished_is_kept_and_the_end_is_the_same
     assert contents(broken) == contents(tmp_path / "unbroken")
     assert counts(broken) == counts(tmp_path / "unbroken")
     assert kept.items() <= contents(broken).items()
+
+
+def test_a_group_of_which_some_is_done_goes_on_with_the_same_answers(run: Callable[..., None], tmp_path: Path) -> None:
+    for name in ("whole", "part"):
+        run(tmp_path / name, batch_languages=4)
+    done = sorted((tmp_path / "part" / "preferences").iterdir())
+    assert len(done) == 4
+    for path in (done[0], done[2], tmp_path / "part" / "manifest.json"):
+        path.unlink()
+    run(tmp_path / "part", batch_languages=4)
+    assert contents(tmp_path / "part") == contents(tmp_path / "whole")
 
 
 def test_another_engine_or_table_under_the_same_name_is_refused(run: Callable[..., None], tmp_path: Path) -> None:

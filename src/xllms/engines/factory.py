@@ -28,7 +28,7 @@ class LazyEngine:
     """An engine that is made when it is first asked; those of equal settings are one, as long as somebody holds it."""
 
     def __init__(self, settings: EngineSettings, cache: Path | None = None) -> None:
-        self.name = f"{settings.type}:{settings.model if isinstance(settings, OpenAISettings) else settings.name}"
+        self.name = engine_name(settings)
         self.usage = Usage()
         self._settings, self._cache = settings, cache
         self._engine: Engine | None = None
@@ -58,6 +58,14 @@ class LazyEngine:
 _living: WeakValueDictionary[tuple[str, str], Engine] = WeakValueDictionary()
 
 
+def engine_name(settings: EngineSettings) -> str:
+    """Kind and model, and the stage that tuned it: what records keep of who wrote them."""
+    if isinstance(settings, OpenAISettings):
+        return f"{settings.type}:{settings.model}"
+    tuned = settings.adapter if isinstance(settings, VllmSettings) else settings.tuned
+    return f"{settings.type}:{settings.name}" + (f"+{tuned.parent.name}/{tuned.name}" if tuned else "")
+
+
 def make_engine(settings: EngineSettings, cache: Path | None = None) -> Engine:
     """An engine, ready to write.
 
@@ -79,8 +87,8 @@ def make_engine(settings: EngineSettings, cache: Path | None = None) -> Engine:
     from xllms.engines.local import LocalEngine
     from xllms.models import load
 
-    name = f"transformers:{settings.name}" + (f"+{settings.tuned}" if settings.tuned else "")
-    return LocalEngine(load(settings, settings.template, settings.tuned), settings.batch_size, name)
+    loaded = load(settings, settings.template, settings.tuned)
+    return LocalEngine(loaded, settings.batch_size, engine_name(settings))
 
 
 def make_translator(

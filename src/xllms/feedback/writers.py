@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from xllms.engines.factory import known
 from xllms.engines.local import LocalEngine
 from xllms.engines.protocol import Engine, Sampling, Translator
-from xllms.errors import InputError
 from xllms.feedback.judging import JudgeRanker
 from xllms.feedback.likelihood import ImplicitRanker, TranslationRanker
 from xllms.feedback.rankers import LanguageRanker, Panel, Ranker, ReferenceRanker
@@ -65,14 +65,10 @@ class Writers:
         Raises:
             InputError: names it, and those there are.
         """
-        for kind, names, known in (
-            ("engines", settings.engines_used, self._engines),
-            ("translators", settings.translators_used, self._translators),
-        ):
-            for name in names:
-                if name not in known:
-                    there = ", ".join(known) or "none"
-                    raise InputError(f"feedback: `{name}` is not one of the recipe's `{kind}` ({there}); add it there")
+        for name in settings.engines_used:
+            known(self._engines, name, "engines")
+        for name in settings.translators_used:
+            known(self._translators, name, "translators")
 
     def engine(self, name: str) -> Engine:
         """The engine of that name."""

@@ -10,33 +10,30 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from xllms.engines.protocol import Engine, Translator, Usage
 from xllms.errors import InputError
 from xllms.executors import run_units
-from xllms.instructions.alpaca import alpaca_records
 from xllms.instructions.card import write_card
 from xllms.instructions.card_facts import card_facts
 from xllms.instructions.cldr import Drawn, cldr_records
 from xllms.instructions.cldr_locale import has_locale
-from xllms.instructions.cleaning import Cleaner, benchmarks_digest, contamination_report
-from xllms.instructions.files import file_records
+from xllms.instructions.cleaning import Cleaner, contamination_report
 from xllms.instructions.rejected import Rejected
 from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
+from xllms.instructions.sources import inputs, own_records
 from xllms.languages import Language, get
-from xllms.manifest import StageFolder, fingerprint, sha256_file, write_atomic
+from xllms.manifest import StageFolder, fingerprint, write_atomic
 from xllms.processes import say
 from xllms.progress import Progress
-from xllms.recipe import AlpacaSource, CldrSource, HubSource, InstructionsSettings, TranslationSettings
+from xllms.recipe import CldrSource, InstructionsSettings, TranslationSettings
 from xllms.records import Instruction, read_jsonl, to_jsonl
 from xllms.splits import SPLITS
 
 REJECTED = "rejected"
 UNITS = "units"
-_Files = list[tuple[dict[str, list[Instruction]], list[Rejected]]]
 
 
 @dataclass(frozen=True)
@@ -71,26 +68,26 @@ def run(
     asked = {language.code for language in languages}
     settled = settings.model_dump(mode="json", exclude={"executor", "workers"})
     made_with = {**settled, "languages": sorted(asked), "seed": seed, "crew": dict(crew.made_with)}
-    stage = StageFolder(folder, "instructions", made_with, _inputs(settings))
+    stage = StageFolder(folder, "instructions", made_with, inputs(settings))
     if stage.done:
         return
     # Read before anything is written: a bad file should leave no half-made folder behind.
-    files = _merged([_read(source, seed) for source in settings.sources if not isinstance(source, CldrSource)])
-    units = _units(languages, files)
-    if not files and not any(has_locale(language.cldr) for language in units):
+    own = own_records(settings, seed)
+    units = _units(languages, own)
+    if not any(own.records.values()) and not any(has_locale(language.cldr) for language in units):
         raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
     cleaner = Cleaner(settings)
     shards: list[Shard] = []
     without: list[str] = []
     if settings.translation is not None:
-        shards, without = _shards(settings.translation, languages, files, crew, folder / UNITS)
+        shards, without = _shards(settings.translation, languages, own, crew, folder / UNITS)
     stage.begin()
     _translate(settings, shards, crew)
     waiting = [language for language in units if not (folder / REJECTED / f"{language.code}.jsonl").exists()]
     with Progress("instructions", len(units), "languages") as progress:
         progress.resume_at(len(units) - len(waiting))
         for language in waiting:
-            drawn = _draw(settings, language, asked, seed, files)
+            drawn = _draw(settings, language, asked, seed, own)
             _write_unit(folder, language, cleaner.clean(_with_shards(drawn, language, shards)))
             progress.advance(label=language.code)
     counts = _counts(folder, settings, units)
@@ -109,80 +106,22 @@ def run(
     shutil.rmtree(folder / UNITS, ignore_errors=True)
 
 
-def _read(source: Any, seed: int) -> tuple[dict[str, list[Instruction]], list[Rejected]]:
-    return alpaca_records(source, seed) if isinstance(source, AlpacaSource) else file_records(source, seed)
-
-
-def _merged(files: _Files) -> _Files:
-    """The sources without what two of them share: a record that one of them holds out is held out.
-
-    Raises:
-        InputError: two sources call different records the same.
-    """
-    order = {split: number for number, split in enumerate(SPLITS)}
-    taken: dict[str, tuple[str, Instruction]] = {}
-    rejected: list[Rejected] = []
-    for by_split, refused in files:
-        rejected += refused
-        for split in SPLITS:
-            for record in by_split[split]:
-                before = taken.get(record.id)
-                if before is None:
-                    taken[record.id] = (split, record)
-                    continue
-                texts = [(one.instruction, one.input, one.output) for one in (before[1], record)]
-                if texts[0] != texts[1]:
-                    raise InputError(f"two sources have different records with the id {record.id}; rename one file")
-                held_out = max(before[0], split, key=order.__getitem__)
-                taken[record.id] = (held_out, before[1])
-                about = {"language": record.language, "source": record.source, "text": record.instruction}
-                rejected.append(Rejected(id=record.parallel_id, **about, reason="stands in an earlier source"))
-    merged: dict[str, list[Instruction]] = {split: [] for split in SPLITS}
-    for split, record in taken.values():
-        merged[split].append(record)
-    return [(merged, rejected)] if files else []
-
-
-def _units(languages: Sequence[Language], files: _Files) -> list[Language]:
-    own = {record.language for by_split, _ in files for split in SPLITS for record in by_split[split]}
-    own |= {one.language for _, rejected in files for one in rejected}
-    return [get(code) for code in sorted(own | {language.code for language in languages})]
-
-
-def _inputs(settings: InstructionsSettings) -> dict[str, str]:
-    """Digests of the files that are read, and the version of Babel, which is CLDR's."""
-    inputs = {}
-    for source in settings.sources:
-        if isinstance(source, CldrSource):
-            inputs["babel"] = version("babel")
-            continue
-        # Of a data set on the hub its name is all that is known before it is read; shards know what they hold.
-        local = Path(source.dataset) if isinstance(source, HubSource) else source.path
-        if isinstance(source, HubSource) and not local.is_dir():
-            continue
-        for path in sorted(local.rglob("*")) if local.is_dir() else [local]:
-            if path.is_dir():
-                continue
-            try:
-                inputs[str(path)] = sha256_file(path)
-            except OSError as error:
-                raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if settings.contamination.data is not None:
-        inputs["benchmarks"] = benchmarks_digest(settings.contamination.data)
-    return inputs
+def _units(languages: Sequence[Language], own: Drawn) -> list[Language]:
+    codes = {record.language for split in SPLITS for record in own.records[split]}
+    codes |= {one.language for one in own.rejected} | {language.code for language in languages}
+    return [get(code) for code in sorted(codes)]
 
 
 def _shards(
-    settings: TranslationSettings, languages: Sequence[Language], files: _Files, crew: Crew, folder: Path
+    settings: TranslationSettings, languages: Sequence[Language], own: Drawn, crew: Crew, folder: Path
 ) -> tuple[list[Shard], list[str]]:
     """The units of translation, and the languages that no translator has."""
     seeds: dict[str, list[tuple[str, Instruction]]] = {}
-    held = {record.id for by_split, _ in files for split in SPLITS for record in by_split[split]}
-    for by_split, _ in files:
-        for split in SPLITS:
-            for record in by_split[split]:
-                if record.language == record.instruction_language:
-                    seeds.setdefault(record.language, []).append((split, record))
+    held = {record.id for split in SPLITS for record in own.records[split]}
+    for split in SPLITS:
+        for record in own.records[split]:
+            if record.language == record.instruction_language:
+                seeds.setdefault(record.language, []).append((split, record))
     if not seeds:
         raise InputError("translation: no source has records whose instruction and output are in one language")
     translator = ShardTranslator(settings, crew.translators, None)
@@ -237,16 +176,15 @@ def _usage(shards: Sequence[Shard]) -> dict[str, Any]:
     return total
 
 
-def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int, files: _Files) -> Drawn:
+def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int, own: Drawn) -> Drawn:
     """All sources' records of one language; one that two sources share counts once."""
     drawn = [
         cldr_records(source, language, seed)
         for source in settings.sources
         if isinstance(source, CldrSource) and language.code in asked
     ]
-    for by_split, rejected in files:
-        mine = {split: [one for one in by_split[split] if one.language == language.code] for split in SPLITS}
-        drawn.append(Drawn(mine, [one for one in rejected if one.language == language.code]))
+    mine = {split: [one for one in own.records[split] if one.language == language.code] for split in SPLITS}
+    drawn.append(Drawn(mine, [one for one in own.rejected if one.language == language.code]))
     records = {
         split: list({record.id: record for part in drawn for record in part.records[split]}.values())
         for split in SPLITS

@@ -15,7 +15,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,19 +34,30 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     Raises:
         XllmsError: the disk is full or the folder cannot be written; names the folder.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    with whole_or_absent(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def whole_or_absent(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes its name when the block ends well, and is gone when not.
+
+    Raises:
+        XllmsError: the disk is full or the folder cannot be written; names the folder.
+    """
     temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        raise disk_error(error, path) from None
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from None
 
 
 def disk_error(error: OSError, path: Path) -> XllmsError:

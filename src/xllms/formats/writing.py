@@ -1,8 +1,6 @@
 """Records into files that other tools read: row by row, so that memory does not grow, and whole or absent."""
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +9,7 @@ from xllms.errors import InputError
 from xllms.formats.instruction_forms import INSTRUCTION_FORMS
 from xllms.formats.parquet_file import write_rows
 from xllms.formats.preference_forms import PREFERENCE_FORMS
-from xllms.manifest import disk_error
+from xllms.manifest import whole_or_absent
 from xllms.records import Instruction, Preference
 
 _Rows = Iterator[dict[str, Any]]
@@ -71,28 +69,6 @@ def _write(path: Path, records: Iterable[Any], form: str, shapes: Mapping[str, C
     with whole_or_absent(path) as file:
         container(file, path, rows())
     return count
-
-
-@contextlib.contextmanager
-def whole_or_absent(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to that takes its name when the block ends well, and is gone when not.
-
-    Raises:
-        XllmsError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise disk_error(error, path) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _json_lines(file: IO[bytes], path: Path, rows: _Rows) -> None:

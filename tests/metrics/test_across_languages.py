@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xllms.metrics.across_languages import compare, democratization, interval, mean
+from xllms.metrics.across_languages import Spread, compare, democratization, interval, mean, spread
 
 scores = st.lists(st.floats(0, 100), min_size=1, max_size=30)
 
@@ -30,6 +30,16 @@ def test_democratization_is_a_share(values: list[float]) -> None:
     value = democratization(values)
     assert value is not None
     assert 1 / len(values) - 1e-9 <= value <= 1 + 1e-9
+
+
+def test_spread() -> None:
+    assert spread([2, 4, 4, 4, 5, 5, 7, 9]) == Spread(deviation=2, worst=2, best=9)
+    assert spread([0.1, 0.3], higher_is_better=False) == Spread(pytest.approx(0.1), worst=0.3, best=0.1)
+    assert spread([50]) == Spread(0, 50, 50)
+    assert democratization([0, *[50] * 4, 50]) == pytest.approx(5 / 6)  # looks fair
+    assert spread([0, *[50] * 4, 50]).worst == 0
+    with pytest.raises(ValueError, match="no values"):
+        spread([])
 
 
 @given(scores, st.integers(0, 9))

@@ -1,6 +1,7 @@
 """Many languages' scores as a few numbers, never the one without the other."""
 
 import random
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,28 @@ def democratization(scores: Sequence[float]) -> float | None:
     """
     best = max(scores, default=0.0)
     return mean(scores) / best if best > 0 else None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far languages lie apart: standard deviation over these very languages, the worst score and the best."""
+
+    deviation: float
+    worst: float
+    best: float
+
+
+def spread(scores: Sequence[float], *, higher_is_better: bool = True) -> Spread:
+    """Spread of the languages' scores, to stand beside their mean: a democratization of 0.8 may hide a language at 0.
+
+    Raises:
+        ValueError: no scores.
+    """
+    if not scores:
+        raise ValueError("no values")
+    low, high = min(scores), max(scores)
+    worst, best = (low, high) if higher_is_better else (high, low)
+    return Spread(statistics.pstdev(scores), worst, best)
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:

@@ -1,0 +1,247 @@
+"""Statistics of each item whose sums give the score of all: one value, one interval, one paired test for every metric.
+
+A mean needs (value, 1) of an item, a rate (hit, decided), BLEU ten counts, chrF++ twenty-four. Resampling the items
+is then one matrix product, whatever the metric: with 1,000 items, 1,000 draws and chrF++'s columns an interval takes
+5 ms of CPU and a paired test 9 ms, so three models in 100 languages, each pair compared, take 4 s.
+
+Shares of 0/1 outcomes get Wilson's interval, because a bootstrap of ten right answers of ten can only draw right ones
+and would say [1, 1]; Wilson's says [0.72, 1]. Balanced accuracy, a mean of such shares, gets the same by squaring and
+adding (Zou and Donner 2008). A paired difference whose bootstrap collapses is widened by what so many items without a
+disagreement leave open. Other metrics have the bootstrap's percentiles: of two items at least, and too narrow for
+few.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+DRAWS = 1000
+_Z = 1.959963984540054
+_FEW, _MORE = 10, 5  # below so many extreme permutations, so many times the draws
+_CELLS = 4_000_000  # of items x draws held at a time: 4 MB as counts, 32 MB while they are multiplied
+
+
+@dataclass(frozen=True)
+class ItemStatistics:
+    """What each item adds to a score.
+
+    Attributes:
+        rows: (items, k); their sum over the items is all that the score needs.
+        score: (..., k) sums to (...) scores; NaN where they define none.
+        outcomes: the columns are pairs (hits, of) of 0/1 outcomes, and the score is the mean of their ratios.
+        signature: how the figures were made, such as sacrebleu's own; empty where the metric's name says it.
+    """
+
+    rows: Floats
+    score: Callable[[Floats], Floats]
+    outcomes: bool = False
+    signature: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 2 or not len(self.rows):
+            raise ValueError(f"a score needs one item at least, a row each: shape {self.rows.shape}")
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Model b against model a on the same items; `difference` is b - a."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def value(stats: ItemStatistics) -> float:
+    """The score of all items; NaN if none of them counts, as when no answer's language could be told."""
+    return float(stats.score(stats.rows.sum(axis=0)))
+
+
+def by_item(stats: ItemStatistics) -> Floats:
+    """(items,) the score of each item alone."""
+    return stats.score(stats.rows)
+
+
+def interval(stats: ItemStatistics, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the score over items.
+
+    Args:
+        stats: of the items.
+        draws: bootstrap samples; 0/1 outcomes need none.
+        seed: of the resampling. The same seed draws the same items of every model.
+
+    Returns:
+        (low, high); NaN twice where nothing can be said: no item that counts, or one item of a bootstrap.
+    """
+    if stats.outcomes:
+        return _interval_of_shares(stats.rows.sum(axis=0))
+    if len(stats.rows) < 2:
+        return math.nan, math.nan
+    return _percentiles(stats.score(_resampled(stats.rows, draws, seed)))
+
+
+def paired(a: ItemStatistics, b: ItemStatistics, draws: int = DRAWS, seed: int = 0) -> PairedTest:
+    """Whether model b scores other than model a on the same items.
+
+    The interval is a paired bootstrap's; p is that of a two-sided permutation test (approximate randomisation: the two
+    models' answers to an item are swapped or not), (extreme + 1) / (draws + 1). Where few permutations are as extreme,
+    more are drawn: with 1,000, no language of a hundred could pass Holm's correction at 5 %.
+
+    Args:
+        a: statistics of one model.
+        b: of the other on the same items in the same order.
+        draws: samples of each.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: not the same items, or not the same metric.
+    """
+    if a.rows.shape != b.rows.shape or a.signature != b.signature:
+        raise ValueError(f"not the same items or metric: {a.rows.shape} and {b.rows.shape}")
+    difference = value(b) - value(a)
+    if math.isnan(difference):
+        return PairedTest(difference, math.nan, math.nan, 1.0)
+    low, high = _interval_of_difference(a, b, draws, seed)
+    extreme = _extreme(a, b, difference, draws, seed)
+    if extreme < _FEW:
+        draws *= _MORE
+        extreme = _extreme(a, b, difference, draws, seed)
+    return PairedTest(difference, low, high, (extreme + 1) / (draws + 1))
+
+
+def _extreme(a: ItemStatistics, b: ItemStatistics, difference: float, draws: int, seed: int) -> int:
+    """How many permutations differ by as much."""
+    swapped = _swapped(b.rows - a.rows, draws, seed)
+    permuted = b.score(b.rows.sum(axis=0) - swapped) - a.score(a.rows.sum(axis=0) + swapped)
+    # A permutation that leaves no item that counts speaks for no difference.
+    return int(np.sum(~(np.abs(permuted) < abs(difference) - 1e-9 * max(1.0, abs(difference)))))
+
+
+def mean_of(values: ArrayLike, signature: str = "") -> ItemStatistics:
+    """Mean of one value per item. Of 0/1 outcomes take `accuracy` or `rate`, for the sake of their interval."""
+    column = np.asarray(values, dtype=np.float64)
+    return ItemStatistics(np.stack([column, np.ones_like(column)], axis=-1), _mean_ratio, signature=signature)
+
+
+def accuracy(correct: ArrayLike) -> ItemStatistics:
+    """Share of items that are right, 0 to 1."""
+    hits = np.asarray(correct, dtype=bool)
+    return rate(hits, np.ones_like(hits))
+
+
+def rate(hits: ArrayLike, of: ArrayLike) -> ItemStatistics:
+    """Share of hits among the items that count, 0 to 1: those in a wrong language of those whose language was told.
+
+    Args:
+        hits: (items,) booleans.
+        of: (items,) booleans; an item where it is False counts in neither.
+    """
+    counted = np.asarray(of, dtype=bool)
+    return ItemStatistics(_pairs(np.asarray(hits, dtype=bool) & counted, counted), _mean_ratio, outcomes=True)
+
+
+def balanced_accuracy(correct: ArrayLike, gold: Sequence[Hashable]) -> ItemStatistics:
+    """Mean over the gold classes of the share that is right, 0 to 1: always the same answer gives 1 / classes.
+
+    Args:
+        correct: (items,) booleans.
+        gold: the right answer of each item, which is its class.
+    """
+    classes = sorted(set(gold), key=repr)
+    member = np.array([[label == one for one in classes] for label in gold], dtype=bool)
+    return ItemStatistics(_pairs(member & np.asarray(correct, dtype=bool)[:, None], member), _mean_ratio, outcomes=True)
+
+
+def _pairs(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> Floats:
+    """(items, 2 x classes) from two (items,) or (items, classes): hits, of, hits, of, ..."""
+    return np.stack([hits, of], axis=-1).reshape(len(of), -1).astype(np.float64)
+
+
+def _mean_ratio(sums: Floats) -> Floats:
+    """Mean over the pairs of columns of first / second, without pairs that count nothing; NaN if that leaves none."""
+    above, below = sums[..., 0::2], sums[..., 1::2]
+    counted = below > 0
+    ratios = np.divide(above, below, out=np.zeros_like(above), where=counted)
+    pairs = counted.sum(axis=-1)
+    total = ratios.sum(axis=-1)
+    return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
+
+
+def _interval_of_shares(sums: Floats) -> tuple[float, float]:
+    """Wilson's interval of one share; of a mean of several, their distances to it squared and added."""
+    hits, of = sums[0::2], sums[1::2]
+    hits, of = hits[of > 0], of[of > 0]
+    if not len(of):
+        return math.nan, math.nan
+    share = hits / of
+    middle = (hits + _Z**2 / 2) / (of + _Z**2)
+    reach = _Z * np.sqrt(share * (1 - share) * of + _Z**2 / 4) / (of + _Z**2)
+    below, above = (np.sqrt(np.sum(side**2)) / len(of) for side in (share - middle + reach, middle + reach - share))
+    return max(0.0, float(share.mean() - below)), min(1.0, float(share.mean() + above))
+
+
+def _interval_of_difference(a: ItemStatistics, b: ItemStatistics, draws: int, seed: int) -> tuple[float, float]:
+    if len(a.rows) < 2 and not a.outcomes:
+        return math.nan, math.nan
+    differences = b.score(_resampled(b.rows, draws, seed)) - a.score(_resampled(a.rows, draws, seed))
+    low, high = _percentiles(differences)
+    if a.outcomes and low == high:
+        none = a.rows.sum(axis=0)
+        none[0::2] = 0
+        _, open_ = _interval_of_shares(none)
+        return max(-1.0, low - open_), min(1.0, high + open_)
+    return low, high
+
+
+def _percentiles(scores: Floats) -> tuple[float, float]:
+    defined = scores[~np.isnan(scores)]
+    if not len(defined):
+        return math.nan, math.nan
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _resampled(rows: Floats, draws: int, seed: int) -> Floats:
+    """(draws, k) sums over items drawn with replacement."""
+    return np.concatenate([_counts(len(rows), *block) @ rows for block in _blocks(len(rows), draws, seed)])
+
+
+def _swapped(difference: Floats, draws: int, seed: int) -> Floats:
+    """(draws, k) sums of the differences of items whose answers are swapped, each with probability one half."""
+    return np.concatenate(
+        [_halves(len(difference), *one) @ difference for one in _blocks(len(difference), draws, seed)]
+    )
+
+
+def _blocks(items: int, draws: int, seed: int) -> Iterator[tuple[int, int, int]]:
+    """(draws, seed, block) of as many blocks as memory asks for."""
+    size = max(1, _CELLS // items)
+    for start in range(0, draws, size):
+        yield min(size, draws - start), seed, start
+
+
+def _counts(items: int, draws: int, seed: int, block: int) -> Floats:
+    return _small_counts(items, draws, seed, block).astype(np.float64)
+
+
+def _halves(items: int, draws: int, seed: int, block: int) -> Floats:
+    return _small_halves(items, draws, seed, block).astype(np.float64)
+
+
+# Every language with as many items is resampled alike, so the draws are kept: half of the time goes into them.
+@lru_cache(maxsize=8)
+def _small_counts(items: int, draws: int, seed: int, block: int) -> NDArray[np.uint16]:
+    drawn = np.random.default_rng((seed, block, 0)).integers(items, size=(draws, items))
+    flat = (drawn + items * np.arange(draws)[:, None]).ravel()
+    return np.bincount(flat, minlength=draws * items).reshape(draws, items).astype(np.uint16)
+
+
+@lru_cache(maxsize=8)
+def _small_halves(items: int, draws: int, seed: int, block: int) -> NDArray[np.bool_]:
+    return np.random.default_rng((seed, block, 1)).integers(2, size=(draws, items), dtype=np.uint8).astype(bool)

@@ -20,27 +20,33 @@ class Record(BaseModel):
         return json.dumps(self.model_dump(exclude_defaults=False), ensure_ascii=False, sort_keys=False)
 
 
-class Instruction(Record):
-    """An instruction with the response that a model should learn to give."""
+class Prompt(Record):
+    """What a model is asked, in which language it is to answer, and the right answer where one is known."""
 
     id: str = Field(min_length=1)
     instruction: str = Field(min_length=1)
     input: str = ""
-    output: str = Field(min_length=1)
+    output: str = Field(default="", description="the reference; empty where there is none")
     language: str = Field(description="FLORES-200 code of the response, such as swh_Latn")
     instruction_language: str = "eng_Latn"
     source: str = Field(description="where the record comes from, such as cldr or alpaca")
     kind: str = Field(default="", description="kind of task within the source, such as territory")
     parallel_id: str = Field(default="", description="the same for one record in all its languages")
-    response: Literal["", "translated", "written", "kept"] = Field(
-        default="", description="how a translated record came by its output: kept is the source's own, such as code"
-    )
-    made_by: str = Field(default="", description="translator, and who wrote the response")
 
     @property
     def one_line(self) -> bool:
         """A fact is one line: a model that goes on to invent further questions is judged by its answer alone."""
         return self.source == "cldr"
+
+
+class Instruction(Prompt):
+    """An instruction with the response that a model should learn to give: a prompt that has its answer."""
+
+    output: str = Field(min_length=1)
+    response: Literal["", "translated", "written", "kept"] = Field(
+        default="", description="how a translated record came by its output: kept is the source's own, such as code"
+    )
+    made_by: str = Field(default="", description="translator, and who wrote the response")
 
 
 class Preference(Record):
@@ -80,13 +86,15 @@ class Prediction(Record):
     """What one model answered to one item of a benchmark, and what was made of it."""
 
     id: str = Field(min_length=1)
-    benchmark: str
+    benchmark: str = Field(description="table of scores, such as xcopa.ranked")
     model: str
-    language: str
+    language: str = Field(description="FLORES-200 code of the task's language, which the answer should be in")
     kind: str = ""
     prompt: str
-    output: str
+    output: str = Field(description="as the model wrote it, or the choice that it ranks first")
+    parsed: str | None = Field(default=None, description="the answer found in the output; None: there is none")
     reference: str
+    source: str = Field(default="", description="what was to be translated or summarised")
     correct: bool
     verdict: str = Field(default="", description="right, wrong, undecided or empty: the language of the output")
     found_language: str | None = None

@@ -1,5 +1,6 @@
 """The trie engine writes what transformers' own `generate` writes."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tiny import tiny_model
+from xllms.engines import local
 from xllms.engines.local import LocalEngine
-from xllms.engines.protocol import Sampling
-from xllms.models import Loaded
+from xllms.engines.local_state import places
+from xllms.engines.protocol import EngineError, Sampling, before_stop
+from xllms.models import Loaded, load
 from xllms.packing import choose_batching
+from xllms.recipe import ModelSettings
 
 END = 2
 prompts = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=9).map(tuple), min_size=1, max_size=7)
@@ -107,3 +111,82 @@ def test_answers_that_end_early_leave_the_others_alone() -> None:
     alone = [writer.answer([prompt], 10)[0] for prompt in batch]
     assert together == alone
     assert len({len(answer.split()) for answer in together}) > 1
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt-oss"])
+def test_little_memory_makes_small_batches_and_the_same_answers(architecture: str) -> None:
+    batch = [(" ".join(str(3 + (i * j) % 7) for j in range(1, 3 + 5 * (i % 6))), "") for i in range(24)]
+    roomy = engine(architecture, batch_size=64)
+    narrow = engine(architecture, batch_size=64)
+    narrow.memory = 40_000
+    assert narrow.answer(batch, 10) == roomy.answer(batch, 10)
+    assert narrow.answer(batch, 10, Sampling(1.0, seed=3)) == narrow.answer(batch, 10, Sampling(1.0, seed=3))
+
+
+def test_a_prompt_without_room_for_an_answer_is_refused_alone() -> None:
+    writer = engine("llama")
+    context = cast(Any, writer.loaded.model).config.max_position_embeddings
+    asked = [("3 4", ""), (" ".join(["5"] * context), ""), (" ".join(["6"] * (context - 2)), "")]
+    short, long, last = writer.write(asked, 8)
+    assert (short.error, bool(short.text)) == ("", True)
+    assert (long.text, long.ended) == ("", False)
+    assert f"refused: a prompt of {context} tokens in a context of {context}" in long.error
+    assert (last.error, last.ended, len(last.text.split())) == ("", False, 2)  # cut off at the context's end
+    assert short.text == writer.answer(asked[:1], 8)[0]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt-oss"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_number_is_an_error_and_never_an_answer(architecture: str, bad: float) -> None:
+    writer = engine(architecture)
+    writer.name = "transformers:broken"
+    with torch.no_grad():
+        cast(Any, writer.loaded.model).get_output_embeddings().weight[7] = bad
+    for sampling in (Sampling(), Sampling(temperature=1.0)):
+        with pytest.raises(EngineError, match=r"transformers:broken: .*not numbers .*float32.*damaged") as caught:
+            writer.write([("3 4", ""), ("4 5 6", "")], 8, sampling)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_says_nothing_but_its_end_gives_empty_answers_that_ended() -> None:
+    writer = engine("llama")
+    cast(Any, writer.loaded).template = SimpleNamespace(
+        stop_ids=frozenset(range(131)), prompt_ids=IdTemplate().prompt_ids, decode=IdTemplate().decode
+    )
+    for sampling in (Sampling(), Sampling(1.0)):
+        answers = writer.write([("3 4", ""), ("5", "")], 6, sampling)
+        assert [(answer.text, answer.ended, answer.error) for answer in answers] == [("", True, "")] * 2
+    assert writer.usage.output_tokens == 0
+
+
+def test_an_answer_ends_before_a_stop(tiny_model_folder: Path) -> None:
+    writer = LocalEngine(load(ModelSettings(name=str(tiny_model_folder), dtype="float32", device="cpu"), "alpaca"))
+    asked = [(f"What is {word} called?", "") for word in ("it", "this", "an instruction", "a response")]
+    whole = writer.write(asked, 24)
+    stops = tuple({answer.text[at : at + 2] for answer, at in zip(whole, (3, 9), strict=False)})
+    stopped = writer.write(asked, 24, Sampling(stop=(*stops, "never said")))
+    assert [answer.text for answer in stopped] == [before_stop(answer.text, stops).strip() for answer in whole]
+    for before, after in zip(whole, stopped, strict=True):
+        assert after.ended == (before.ended or len(before_stop(before.text, stops)) < len(before.text))
+    assert any(answer.ended for answer in stopped)
+    assert writer.write(asked, 24, Sampling(stop=("never said",))) == whole
+    spent = writer.usage.output_tokens
+    writer.write(asked, 24, Sampling(stop=stops))
+    assert writer.usage.output_tokens - spent < 24 * len(asked)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40).filter(lambda ended: not all(ended)))
+def test_the_last_answers_take_the_places_of_those_that_ended(ended: list[bool]) -> None:
+    rows = places(torch.tensor(ended)).tolist()
+    assert sorted(rows) == [row for row, gone in enumerate(ended) if not gone]
+    assert all(row == place or (row > place and ended[place]) for place, row in enumerate(rows))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 5), st.sampled_from([131, 1024, 1500, 4096, 5000]), st.integers(2, 9))
+def test_the_likeliest_token_is_the_first_of_the_largest(seed: int, rows: int, vocabulary: int, levels: int) -> None:
+    logits = torch.randint(levels, (rows, vocabulary), generator=torch.Generator().manual_seed(seed)).float()
+    logits[:, torch.randint(vocabulary, (3,))] = 20.0
+    assert torch.equal(local._argmax(logits), logits.argmax(-1))
+    logits[0, vocabulary // 2] = float("nan")
+    assert bool(logits[0, local._argmax(logits)[0]].isnan())

@@ -1,55 +1,21 @@
-"""A model as judge: what a verdict is, that both orders cancel a bias, and a real model that answers nonsense."""
+"""The ranker `judge`: wins and marks as scores, both orders cancel a bias, and a real model that answers nonsense."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.engines.test_judging import RuleJudge, between, longer
 from tests.feedback.test_ranking import record
 from xllms.engines.local import LocalEngine
-from xllms.engines.protocol import Sampling, Usage, Written
-from xllms.feedback.judging import JudgeRanker, Marks, Verdict, parse
+from xllms.engines.protocol import Sampling
+from xllms.feedback.judging import JudgeRanker
 from xllms.models import load
 from xllms.recipe import ModelSettings
 
 GOOD, MIDDLE, BAD = "Die Niederlande, Norwegen und Schweden", "Norwegen", "?"
-
-
-class RuleJudge:
-    """An engine that judges by a rule, so that the right verdicts are known."""
-
-    name = "rule"
-
-    def __init__(self, rule: Callable[[str, Sampling], str]) -> None:
-        self.rule = rule
-        self.usage = Usage()
-        self.schemas: list[Mapping[str, Any] | None] = []
-
-    def write(
-        self,
-        prompts: Sequence[tuple[str, str]],
-        max_new_tokens: int,
-        sampling: Sampling = Sampling(),
-        *,
-        schema: Mapping[str, Any] | None = None,
-    ) -> list[Written]:
-        self.schemas.append(schema)
-        return [Written(self.rule(instruction, sampling), True) for instruction, _ in prompts]
-
-
-def between(text: str, start: str, end: str) -> str:
-    return text.partition(start)[2].partition(end)[0]
-
-
-def longer(prompt: str, _: Sampling) -> str:
-    first = between(prompt, "[Answer A]\n", "\n[End of answer A]")
-    second = between(prompt, "[Answer B]\n", "\n[End of answer B]")
-    return json.dumps({"better": "A" if len(first) > len(second) else "B"})
 
 
 def test_a_judge_of_pairs_ranks_by_wins() -> None:
@@ -115,37 +81,6 @@ def test_the_judge_is_told_the_language_the_question_and_both_answers() -> None:
     assert len(prompts) == 2
     for part in ("must be in German", "Welche {Länder}?\n\nIm Norden.", "{a}", "{b}", '{"better": "A", "B" or "tie"}'):
         assert all(part in prompt for prompt in prompts)
-
-
-@pytest.mark.parametrize(
-    ("text", "better"),
-    [
-        ('{"better": "A"}', "A"),
-        ('Sure!\n```json\n{"better": "tie", "why": "both {fine}"}\n```', "tie"),
-        ('{"better": "C"}', None),
-        ('{"better": "A"', None),
-        ('{"worse": "A"}', None),
-        ("A", None),
-        ("", None),
-        ("[1, 2]", None),
-    ],
-)
-def test_what_is_a_verdict(text: str, better: str | None) -> None:
-    found = parse(text, Verdict)
-    assert (found.better if found else None) == better
-
-
-@pytest.mark.parametrize("mark", [0, 6, "5", 4.5, True, None])
-def test_marks_out_of_range_or_of_another_type_are_none(mark: object) -> None:
-    good = {"correctness": 4, "coherence": 4, "naturalness": 4, "in_language": True}
-    assert parse(json.dumps(good), Marks) is not None
-    assert parse(json.dumps({**good, "coherence": mark}), Marks) is None
-
-
-@given(st.text())
-def test_no_text_breaks_the_parser(text: str) -> None:
-    assert parse(text, Marks) is None
-    assert parse("{" * 3000 + text, Verdict) is None
 
 
 @pytest.mark.parametrize("compare", ["pairwise", "pointwise"])

@@ -117,3 +117,22 @@ def test_the_whole_ranking_is_the_language_first_and_spaced_by_the_margin() -> N
     assert order.answers == ("a", "c", "Norway", "x")
     (pair,) = preferences(record(), ranked, REFERENCE, [], PairingSettings(mode="ranking"))
     assert (pair.chosen, pair.rejected) == ("a", "x")
+
+
+@given(found=candidates, made=constructed, how=pairings)
+@settings(max_examples=300, deadline=None)
+def test_without_a_reference_the_best_sample_surely_in_the_language_stands_in(
+    found: list[Candidate], made: list[Reject], how: PairingSettings
+) -> None:
+    ranked = rank(found)
+    pairs, orders = (make(record(), ranked, None, made, how) for make in (preferences, rankings))
+    surely = [c.text for c in ranked if c.status == "right"]
+    if not surely:
+        assert pairs == orders == []
+        return
+    assert {pair.chosen for pair in pairs} <= set(surely), "an answer whose language is undecided was chosen"
+    assert how.mode == "all" or {pair.chosen for pair in pairs} <= {surely[0]}
+    assert all(one.answers[0] == surely[0] for one in orders)
+    unlike = [reject for reject in made if reject.text != surely[0]]
+    if unlike and how.max_length_ratio is None and how.max_pairs is None:
+        assert {reject.text for reject in unlike} <= {pair.rejected for pair in pairs}

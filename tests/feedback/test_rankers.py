@@ -17,11 +17,10 @@ from xllms.feedback.rankers import (
     ReferenceRanker,
     Score,
     against_others,
-    line_pass_rate,
-    word_pass_rate,
 )
 from xllms.languages import get
-from xllms.records import Instruction
+from xllms.languages.confusion import line_pass_rate, word_pass_rate
+from xllms.records import Instruction, Prompt
 
 POOR = "Die Niederlande, Norwegen und Finnland"
 
@@ -135,3 +134,17 @@ def test_an_answer_without_any_verdict_is_left_out_and_counted() -> None:
     kept = {c.text: c for c in both.rank(record(), origins)[0]}
     assert "Frankreich" in kept
     assert "length" not in kept["Frankreich"].reason
+
+
+def test_without_a_reference_its_ranker_says_nothing_and_the_others_rank() -> None:
+    asked = Prompt.model_validate({**record().model_dump(exclude={"response", "made_by"}), "output": ""})
+    ranker = ReferenceRanker()
+    assert [score.value for score in ranker.score(asked, [POOR, "Frankreich"])] == [None, None]
+    assert ranker.counts == {"no reference": 1}
+    ranked, reference = Panel([(ranker, 5.0), (Lengths(), 1.0)]).rank(asked, {POOR: "sample", "Frankreich": "sample"})
+    assert reference is None
+    assert [(c.text, c.value, c.chrf) for c in ranked] == [(POOR, len(POOR), None), ("Frankreich", 10.0, None)]
+    assert ranked[0].reason == f"sample: language right; 38 of 100: length {len(POOR)} letters"
+    alone = Panel([(ranker, 1.0)])
+    assert alone.rank(asked, {POOR: "sample"}) == ([], None)
+    assert alone.take_counts()["without a verdict"] == 1

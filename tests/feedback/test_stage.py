@@ -1,6 +1,7 @@
 """Stage 3 on a tiny real model with everything on: cross-lingual prompts, three sources, all rejects, three rankers."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,16 @@ import pytest
 
 from tests.conftest import write_recipe
 from tests.feedback.test_cross_lingual import parallel_prompts
+from tests.feedback.test_prompts import ultrafeedback
 from xllms import pipeline
+from xllms.engines.factory import local_content
 from xllms.engines.local import LocalEngine
 from xllms.engines.protocol import Engine, EngineError, Sampling, Usage, Written
 from xllms.errors import InputError
 from xllms.feedback import stage
 from xllms.manifest import ChangedSettings, StageFolder, write_atomic
 from xllms.models import load
-from xllms.recipe import FeedbackSettings, ModelSettings
+from xllms.recipe import FeedbackSettings, LocalEngineSettings, ModelSettings, VllmSettings
 from xllms.recipe_file import load_recipe
 from xllms.records import to_jsonl
 
@@ -236,6 +239,132 @@ def test_the_implicit_reward_comes_from_finished_stages(run: Callable[..., None]
     assert {sample["total"] for sample in samples} == {50.0}  # a model against itself prefers nothing
     with pytest.raises(InputError, match="is not finished"):
         run(tmp_path / "b", candidates=sources, rankers=[{**ranker, "tuned": str(tmp_path / "dpo")}])
+
+
+class Polyglot(Phrases):
+    """An engine that answers each prompt in German, Swahili, English, and not at all, in turn."""
+
+    SAID = (
+        "Bäume treiben keinen Sport, aber sie wachsen jeden Tag ein wenig in die Höhe.",
+        "Miti haichezi mchezo wowote, lakini inakua kidogo kila siku msituni.",
+        "Trees do not play any sport, but they grow a little every day in the forest.",
+        "",
+    )
+
+    def write(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        max_new_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[Written]:
+        return [
+            Written(f"{said} ({number // 4})" if (said := self.SAID[number % 4]) else "", True)
+            for number in range(len(prompts))
+        ]
+
+
+UNANSWERED: dict[str, Any] = {
+    "languages": ["de", "sw", "th"],
+    "plan": "same",
+    "prompts": 3,
+    "batch_languages": 3,
+    "candidates": [{"engine": "phrases", "samples": 4}],
+    "rankers": [{"type": "language", "weight": 1}, {"type": "reference"}],
+}
+
+
+def test_prompts_without_answers(run: Callable[..., None], tmp_path: Path) -> None:
+    files = [one.model_dump(mode="json") for one in ultrafeedback(tmp_path, ["de", "en", "sw", "th"], 6)]
+    folder = tmp_path / "feedback"
+    run(folder, Polyglot, **UNANSWERED, prompts_from=files)
+    pairs, candidates = rows(folder, "preferences"), rows(folder, "candidates")
+    assert [row["reference"] for row in candidates] == [""] * 9
+    assert {sample["chrf"] for row in candidates for sample in row["samples"]} == {None}
+    # The best answer in the language is chosen; Thai has none, and so no pair.
+    own = {"deu_Latn": "Bäume treiben", "swh_Latn": "Miti haichezi"}
+    assert {pair["language"] for pair in pairs} == set(own)
+    assert all(pair["chosen"].startswith(own[pair["language"]]) for pair in pairs)
+    assert all("language right; " in pair["chosen_reason"] for pair in pairs)
+    assert all("chrF" not in pair["chosen_reason"] + pair["rejected_reason"] for pair in pairs)
+    stated = counts(folder)
+    assert stated["languages"]["tha_Thai"] == 0
+    assert stated["candidates"]["no answer in the language"] == 3
+    assert stated["candidates"]["reference: no reference"] == 9
+    # Rejects that a sample can give: cut off, mixed with a sample in another language, said to another prompt.
+    kinds = {made["kind"] for row in candidates for made in row["constructed"]}
+    assert kinds == {"code_mixed", "truncated", "other_question"}
+    assert all(not row["constructed"] for row in candidates if row["id"].endswith("tha_Thai"))
+    mixed = next(pair for pair in pairs if pair["rejected_reason"].startswith("code-mixed"))
+    assert mixed["rejected"].split()[0] == mixed["chosen"].split()[0]
+    (cut,) = (made for made in candidates[0]["constructed"] if made["kind"] == "truncated")
+    assert any(sample["text"].startswith(cut["text"]) for sample in candidates[0]["samples"])
+
+
+def test_the_reference_alone_cannot_rank_what_has_none(run: Callable[..., None], tmp_path: Path) -> None:
+    files = [one.model_dump(mode="json") for one in ultrafeedback(tmp_path, ["de", "sw"], 3)]
+    more = {**UNANSWERED, "rankers": [{"type": "reference"}, {"type": "language", "weight": 0}]}
+    with pytest.raises(InputError, match=r"only `reference` weighs, and 6 prompts have no answer .*give `language`"):
+        run(tmp_path / "feedback", Polyglot, **more, prompts_from=files)
+    assert not (tmp_path / "feedback").exists()
+
+
+def test_other_prompts_under_the_same_path_are_refused(run: Callable[..., None], tmp_path: Path) -> None:
+    files = ultrafeedback(tmp_path, ["de", "sw"], 3)
+    own = [one.model_dump(mode="json") for one in files]
+    run(tmp_path / "feedback", Polyglot, **UNANSWERED, prompts_from=own)
+    run(tmp_path / "feedback", Polyglot, **UNANSWERED, prompts_from=own)
+    files[1].path.write_text('{"instruction": "Taja mto.", "instruction_id": "a"}\n', encoding="utf-8")
+    with pytest.raises(ChangedSettings, match=r"sw\.jsonl gave other data"):
+        run(tmp_path / "feedback", Polyglot, **UNANSWERED, prompts_from=own)
+    files[1].path.unlink()
+    with pytest.raises(InputError, match=r"feedback\.prompts_from: .*sw\.jsonl: cannot be read"):
+        run(tmp_path / "other", Polyglot, **UNANSWERED, prompts_from=own)
+
+
+def test_a_cross_lingual_plan_over_prompts_without_answers(run: Callable[..., None], tmp_path: Path) -> None:
+    files = [one.model_dump(mode="json") for one in ultrafeedback(tmp_path, ["en", "sw"], 6)]
+    more = {**UNANSWERED, "plan": "english", "languages": ["en", "sw", "de"]}
+    run(tmp_path / "feedback", Polyglot, **more, prompts_from=files)
+    stated = counts(tmp_path / "feedback")
+    # German has no prompts: it is answered in, and nothing can be asked in it.
+    assert set(stated["asked"]) == {"eng_Latn -> swh_Latn", "swh_Latn -> eng_Latn", "eng_Latn -> deu_Latn"}
+    assert set(stated["nothing parallel for"]) == {"deu_Latn -> eng_Latn"}
+    pairs = rows(tmp_path / "feedback", "preferences")
+    assert {pair["language"] for pair in pairs} == {"deu_Latn", "eng_Latn", "swh_Latn"}
+    assert all(pair["instruction_language"] != pair["language"] for pair in pairs)
+
+
+def test_a_local_model_that_was_trained_again_is_another_engine(tiny_model_folder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny_model_folder, own)
+    sets = [
+        f"engines={{other: {{type: transformers, name: {own}, dtype: float32}}, unused: {{type: vllm, name: {own}}}}}",
+        "feedback.candidates=[{engine: other, samples: 1}]",
+    ]
+    recipe = load_recipe(write_recipe(tmp_path, tiny_model_folder), sets)
+    pipeline.run(recipe, ("instructions", "sft", "feedback"))
+    made = (recipe.output / "feedback" / "manifest.json").read_bytes()
+    pipeline.run(recipe, ("feedback",))
+    assert (recipe.output / "feedback" / "manifest.json").read_bytes() == made
+    weights = own / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ChangedSettings, match=r"engines\.other\.content\.name"):
+        pipeline.run(recipe, ("feedback",))
+
+
+def test_what_a_tuned_engine_was_tuned_to_counts_by_its_content(sft: Path, tiny_model_folder: Path) -> None:
+    settings = LocalEngineSettings(name=str(tiny_model_folder), tuned=sft)
+    before = local_content(settings)
+    assert set(before) == {"name", "tuned"}
+    with pytest.raises(InputError, match="is not finished"):
+        local_content(LocalEngineSettings(tuned=sft.parent / "dpo"))
+    adapter = VllmSettings(name="some/model", adapter=sft / "adapter")
+    assert set(local_content(adapter)) == {"adapter"}
+    assert local_content(LocalEngineSettings()) == {}
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from xllms.engines.cache import Answer, AnswerCache, request_key
-from xllms.engines.protocol import Sampling, Usage, Written
+from xllms.engines.protocol import Sampling, Usage, Written, before_stop
 from xllms.engines.server import Refused, Server, Stopped, TryAgain, error_text
 from xllms.prompting import alpaca_prompt, chat_message
 from xllms.recipe import OpenAISettings
 
 _NEXT_RECORD = "\n\n###"  # a base model goes on with an instruction of its own
 _MORE_TRIES_OF_BLANKS = 2
+_MOST_STOPS = 4  # OpenAI refuses more; answers are cut at the others here
 _SCHEMA_FORMS = ("json_schema", "json_object", "prompt")
 _NO_SUCH_FORM = frozenset({400, 422, 500})
 
@@ -113,7 +114,8 @@ class OpenAIEngine:
         return (chat_message if self.settings.api == "chat" else alpaca_prompt)(instruction, given)
 
     def _key(self, job: _Job) -> str:
-        # Not the address: the same model on another port answers the same.
+        # Not the address: the same model on another port answers the same. Caches from before there were stops hold.
+        sampling = {name: value for name, value in asdict(job.sampling).items() if name != "stop" or value}
         request = {
             "engine": "openai",
             "model": self.settings.model,
@@ -121,7 +123,7 @@ class OpenAIEngine:
             "prompt": job.prompt,
             "occurrence": job.occurrence,
             "max_new_tokens": job.max_new_tokens,
-            "sampling": asdict(job.sampling),
+            "sampling": sampling,
             "schema": job.schema,
         }
         return request_key(request)
@@ -172,10 +174,12 @@ class OpenAIEngine:
 
     def _asked(self, job: _Job, stop: threading.Event) -> Answer:
         """The answer, asked for again where it is blank."""
-        stops = [_NEXT_RECORD] if self.settings.api == "completions" else []
+        completing = self.settings.api == "completions"
+        stops = [*job.sampling.stop, *([_NEXT_RECORD] if completing else [])][:_MOST_STOPS]
         tries = [stops] * (1 + min(self.settings.retries, _MORE_TRIES_OF_BLANKS))
-        if stops and job.sampling.one_line:
-            tries = [["\n", *stops], *tries]  # the first line ends the answer, unless it is a blank one in front
+        if completing and job.sampling.one_line:
+            # The first line ends the answer, unless it is a blank one in front.
+            tries = [["\n", *stops][:_MOST_STOPS], *tries]
         for number, texts in enumerate(tries, 1):
             answer = self._in_a_form_it_takes(job, texts, stop)
             written = answer.written
@@ -264,9 +268,9 @@ class OpenAIEngine:
             self.usage.input_tokens += read
             self.usage.output_tokens += wrote
             self.usage.money += (read * self.settings.input_price + wrote * self.settings.output_price) / 1e6
-        return Answer(self._written(value, job.sampling.one_line), read, wrote)
+        return Answer(self._written(value, job.sampling), read, wrote)
 
-    def _written(self, value: Any, one_line: bool) -> Written:
+    def _written(self, value: Any, sampling: Sampling) -> Written:
         try:
             choice = value["choices"][0]
             said = choice["message"] if self.settings.api == "chat" else choice
@@ -278,9 +282,10 @@ class OpenAIEngine:
             why = f"the model declined: {refusal}" if refusal else "the server's content filter stopped the answer"
             return Written("", False, f"{self.name}: {' '.join(why.split())[:200]}")
         # A server that cuts a character in two may send half of a surrogate pair, which no file takes.
-        whole = str(text or "").encode("utf-8", "replace").decode().strip()
-        ended = reason != "length"
-        if one_line:
+        raw = str(text or "").encode("utf-8", "replace").decode()
+        cut = before_stop(raw, sampling.stop)  # some servers take no stops
+        whole, ended = cut.strip(), reason != "length" or cut != raw
+        if sampling.one_line:
             line = next(iter(whole.splitlines()), "")
             return Written(line.strip(), ended or len(line) < len(whole))
         return Written(whole, ended)

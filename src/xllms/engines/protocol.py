@@ -17,12 +17,19 @@ class Sampling:
         top_p: nucleus to draw from above temperature 0.
         seed: of the draws.
         one_line: an answer is its first line that is not blank.
+        stop: texts before which an answer ends; servers of OpenAI take four at most.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     one_line: bool = False
+    stop: tuple[str, ...] = ()
+
+
+def before_stop(text: str, stops: tuple[str, ...]) -> str:
+    """What stands before the first of `stops`; the whole text where it has none."""
+    return text[: min((at for at in map(text.find, stops) if at >= 0), default=len(text))]
 
 
 @dataclass(frozen=True)

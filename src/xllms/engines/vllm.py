@@ -1,7 +1,7 @@
 """Engine `vllm`: vLLM in this process, offline, with a LoRA adapter where one is given.
 
-Not run in this project's tests: it needs a GPU, or an environment of its own on a CPU. Behind its server, vLLM is the
-engine `openai`, which is tested.
+vLLM itself is not run in this project's tests: it needs a GPU, or an environment of its own on a CPU. What stands here
+runs in them against a stand-in for its two classes. Behind its server, vLLM is the engine `openai`, which is tested.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,14 +53,24 @@ class VllmEngine:
     ) -> list[Written]:
         """See `protocol.Engine`."""
         ids = [list(self._template.prompt_ids(*prompt)) for prompt in prompts]
-        drawn = [self._parameters(max_new_tokens, sampling, number, schema) for number in range(len(ids))]
+        # vLLM refuses a whole batch for one prompt without room for an answer.
+        limit = int(self._llm.llm_engine.model_config.max_model_len)
+        fitting = [number for number, row in enumerate(ids) if len(row) < limit]
+        drawn = [self._parameters(max_new_tokens, sampling, number, schema) for number in fitting]
         adapter = self.settings.adapter
         lora = self._vllm.lora.request.LoRARequest("adapter", 1, str(adapter)) if adapter else None
-        outputs = self._llm.generate([{"prompt_token_ids": row} for row in ids], drawn, lora_request=lora)
-        return [self._written(len(row), output.outputs[0], sampling) for row, output in zip(ids, outputs, strict=True)]
+        asked = [{"prompt_token_ids": ids[number]} for number in fitting]
+        outputs = self._llm.generate(asked, drawn, lora_request=lora) if asked else []
+        answers = [
+            Written("", False, f"{self.name}: refused: a prompt of {len(row)} tokens in a context of {limit}")
+            for row in ids
+        ]
+        for number, output in zip(fitting, outputs, strict=True):
+            answers[number] = self._written(len(ids[number]), output.outputs[0], sampling)
+        return answers
 
     def _parameters(self, limit: int, sampling: Sampling, number: int, schema: Mapping[str, Any] | None) -> Any:
-        more = {}
+        more: dict[str, Any] = {"stop": list(sampling.stop)} if sampling.stop else {}
         if schema is not None:
             structured = self._vllm.sampling_params.StructuredOutputsParams
             more["structured_outputs"] = structured(json=dict(schema))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xllms.languages import Language, get
 from xllms.languages.identification import identify
 from xllms.metrics.text import chrf, exact_match
-from xllms.records import Instruction
+from xllms.records import Prompt
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Candidate:
     Attributes:
         text: the answer.
         origin: who wrote it.
-        chrf: chrF++ to the reference.
+        chrf: chrF++ to the reference; none where there is none.
         status: what identification says of its language: right, wrong, undecided or empty.
         found: FLORES code of the language it is in, where known.
         total: of all rankers, 0 to 100; none where chrF++ alone decides.
@@ -25,7 +25,7 @@ class Candidate:
 
     text: str
     origin: str
-    chrf: float
+    chrf: float | None
     status: str
     found: str | None
     total: float | None = None
@@ -34,7 +34,7 @@ class Candidate:
     @property
     def value(self) -> float:
         """What it is ranked by."""
-        return self.chrf if self.total is None else self.total
+        return (self.chrf or 0.0) if self.total is None else self.total
 
     @property
     def in_language(self) -> bool:
@@ -46,14 +46,25 @@ class Candidate:
         """Why it stands where it does, in words."""
         found = f" ({get(self.found).name})" if self.status == "wrong" and self.found else ""
         more = "" if self.total is None else f"; {self.total:.0f} of 100: {self.notes}"
-        return f"{self.origin}: chrF++ {self.chrf:.0f} to the reference, language {self.status}{found}{more}"
+        near = "" if self.chrf is None else f"chrF++ {self.chrf:.0f} to the reference, "
+        return f"{self.origin}: {near}language {self.status}{found}{more}"
 
 
-def judge(text: str, record: Instruction, language: Language, origin: str) -> Candidate:
-    """Score one answer to `record` by its language and the reference."""
+def judge(text: str, record: Prompt, language: Language, origin: str) -> Candidate:
+    """Score one answer to `record` by its language and the reference, if there is one."""
     verdict = identify(text, language)
+    if not record.output:
+        return Candidate(text, origin, None, verdict.status, verdict.found)
     status = "right" if exact_match(text, record.output) else verdict.status
     return Candidate(text, origin, chrf([text], [record.output]), status, verdict.found)
+
+
+def best_in_language(ranked: Sequence[Candidate]) -> Candidate | None:
+    """The best that is surely in the language: without a reference nothing else vouches for an undecided one.
+
+    Of 656 answers by Gemma-3-270M to 180 prompts 193 were undecided: a word or two, numbers, names, nonsense.
+    """
+    return next((candidate for candidate in ranked if candidate.status == "right"), None)
 
 
 def rank(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -8,7 +8,7 @@ this project and are to be checked by speakers; your own table can take their pl
 import csv
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -19,7 +19,7 @@ import regex
 from xllms.errors import InputError
 from xllms.languages import Language, get
 from xllms.recipe.feedback import Plan
-from xllms.records import Instruction
+from xllms.records import Prompt
 
 Pair = tuple[str, str]
 ENGLISH = "eng_Latn"
@@ -172,13 +172,13 @@ def name_in(language: Language, reader: Language) -> str:
     return str(name) if name else language.autonym
 
 
-def ask_in(asked: Instruction, response: Language, reference: str, table: Mapping[str, str]) -> Instruction:
+def ask_in(asked: Prompt, response: Language, reference: str, table: Mapping[str, str]) -> Prompt:
     """The record with a request, in its instruction's language, to answer in `response`.
 
     Args:
         asked: whose instruction it is; one that names the language by itself stays as it is.
         response: the language to answer in.
-        reference: the answer in that language.
+        reference: the answer in that language; empty where there is none.
         table: of `wordings`.
 
     Raises:
@@ -203,7 +203,7 @@ def ask_in(asked: Instruction, response: Language, reference: str, table: Mappin
     )
 
 
-def _says_so(asked: Instruction, response: Language) -> bool:
+def _says_so(asked: Prompt, response: Language) -> bool:
     """Whether the instruction asks for that language already: its own, or one it was written for and names (CLDR)."""
     if asked.language != response.code:
         return False
@@ -214,9 +214,11 @@ def _says_so(asked: Instruction, response: Language) -> bool:
 
 
 def cross_prompts(
-    pairs: Sequence[Pair], prompts: Mapping[str, Sequence[Instruction]], table: Mapping[str, str]
-) -> tuple[dict[str, list[Instruction]], Counter[Pair]]:
-    """For each drawn pair a fact that has an instruction in the one language and an answer in the other.
+    pairs: Sequence[Pair], prompts: Mapping[str, Sequence[Prompt]], table: Mapping[str, str]
+) -> tuple[dict[str, list[Prompt]], Counter[Pair]]:
+    """For each drawn pair a fact that has an instruction in the one language and, in the other, an answer or a prompt.
+
+    A prompt without an answer can be answered in any language, so one whose other language has no prompts will do.
 
     Args:
         pairs: of `draw_pairs`.
@@ -226,23 +228,41 @@ def cross_prompts(
     Returns:
         Response language -> prompts, each fact once; and the pairs for which nothing was left.
     """
-    in_language: dict[Pair, Instruction] = {
+    in_language: dict[Pair, Prompt] = {
         (record.parallel_id, code): record
         for code, records in prompts.items()
         for record in records
         if record.parallel_id and record.instruction_language == code
     }
-    made: dict[str, list[Instruction]] = {}
+    made: dict[str, list[Prompt]] = {}
     missing: Counter[Pair] = Counter()
     used: set[str] = set()
     for asked_in, code in pairs:
-        for record in prompts.get(code, ()):
-            own = record if record.instruction_language == asked_in else None
-            asked = own or in_language.get((record.parallel_id, asked_in))
-            if asked is not None and record.id not in used:
-                used.add(record.id)
-                made.setdefault(code, []).append(ask_in(asked, get(code), record.output, table))
-                break
-        else:
+        found = _unused(asked_in, code, prompts, in_language, used)
+        if found is None:
             missing[asked_in, code] += 1
+            continue
+        key, asked, reference = found
+        used.add(key)
+        made.setdefault(code, []).append(ask_in(asked, get(code), reference, table))
     return made, missing
+
+
+def _unused(
+    asked_in: str,
+    code: str,
+    prompts: Mapping[str, Sequence[Prompt]],
+    in_language: Mapping[Pair, Prompt],
+    used: Set[str],
+) -> tuple[str, Prompt, str] | None:
+    """The first fact that is left for a pair: its key in `used`, who asks for it, and its reference."""
+    for record in prompts.get(code, ()):
+        own = record if record.instruction_language == asked_in else None
+        asked = own or in_language.get((record.parallel_id, asked_in))
+        if asked is not None and record.id not in used:
+            return record.id, asked, record.output
+    for record in prompts.get(asked_in, ()):
+        key = f"{record.parallel_id}:{code}"
+        if not record.output and record.instruction_language == asked_in and key not in used:
+            return key, record, ""
+    return None

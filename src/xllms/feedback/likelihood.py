@@ -16,7 +16,7 @@ from xllms.languages import get
 from xllms.models import Loaded
 from xllms.packing.logprobs import token_logprobs
 from xllms.packing.trie import Trie
-from xllms.records import Instruction
+from xllms.records import Prompt
 
 ENGLISH = "eng_Latn"
 
@@ -35,13 +35,13 @@ class ImplicitRanker:
     name = "implicit"
 
     def __init__(
-        self, tuned: Loaded, reference: Loaded, english: Mapping[str, Instruction], beta: float, per_token: bool = False
+        self, tuned: Loaded, reference: Loaded, english: Mapping[str, Prompt], beta: float, per_token: bool = False
     ) -> None:
         self.tuned, self.reference, self.english = tuned, reference, english
         self.beta, self.per_token = beta, per_token
         self.counts: Counter[str] = Counter()
 
-    def score(self, record: Instruction, candidates: Sequence[str]) -> list[Score]:
+    def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
         """One score per answer: its chance against the others; none where the prompt has no English instruction."""
         asked = in_english(record, self.english)
         if asked is None:
@@ -67,11 +67,11 @@ class TranslationRanker:
 
     name = "translation"
 
-    def __init__(self, translator: Translator, loaded: Loaded, english: Mapping[str, Instruction]) -> None:
+    def __init__(self, translator: Translator, loaded: Loaded, english: Mapping[str, Prompt]) -> None:
         self.translator, self.loaded, self.english = translator, loaded, english
         self.counts: Counter[str] = Counter()
 
-    def score(self, record: Instruction, candidates: Sequence[str]) -> list[Score]:
+    def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
         """One score per answer: its chance against the others; none where there is nothing to translate or compare.
 
         Raises:
@@ -91,7 +91,7 @@ class TranslationRanker:
                 scores[at] = Score(value, f"probability per token {math.exp(mean):.2g}")
         return scores
 
-    def _translated(self, record: Instruction, candidates: Sequence[str]) -> list[str] | None:
+    def _translated(self, record: Prompt, candidates: Sequence[str]) -> list[str] | None:
         source, target = get(record.language), get(ENGLISH)
         if source == target:
             return list(candidates)
@@ -102,15 +102,13 @@ class TranslationRanker:
         return [said.get(text, "") for text in candidates]
 
 
-def in_english(record: Instruction, english: Mapping[str, Instruction]) -> Instruction | None:
+def in_english(record: Prompt, english: Mapping[str, Prompt]) -> Prompt | None:
     """The record itself if it asks in English, else the one that asks the same in English."""
     return record if record.instruction_language == ENGLISH else english.get(record.parallel_id)
 
 
 @torch.inference_mode()
-def answer_logprobs(
-    loaded: Loaded, asked: Instruction, answers: Sequence[str], *, per_token: bool = False
-) -> list[float]:
+def answer_logprobs(loaded: Loaded, asked: Prompt, answers: Sequence[str], *, per_token: bool = False) -> list[float]:
     """Log-probability of each answer and its end after one instruction, which is run once.
 
     Args:

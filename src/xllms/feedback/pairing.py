@@ -1,16 +1,17 @@
 """From ranked answers to preferences: best against worst, each two, or the whole ranking.
 
 The reference is chosen unless a sample comes near it (`LEAD`): what the model can say by itself is the better lesson.
-An answer in the wrong language is never chosen, whatever it scores.
+Without a reference the best sample is that is surely in the language; where there is none, the prompt gives nothing. An
+answer in the wrong language is never chosen, whatever it scores.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import product
 
-from xllms.feedback.candidates import Candidate
+from xllms.feedback.candidates import Candidate, best_in_language
 from xllms.feedback.rejects import Reject
 from xllms.recipe.feedback import PairingSettings
-from xllms.records import Instruction, Preference, Ranking
+from xllms.records import Preference, Prompt, Ranking
 
 LEAD = 10.0  # points that the reference must be ahead of the best sample to be chosen in its place
 
@@ -18,27 +19,30 @@ Rejected = tuple[str, str, float]  # text, reason, by how many points it is behi
 
 
 def preferences(
-    record: Instruction,
+    record: Prompt,
     ranked: Sequence[Candidate],
-    reference: Candidate,
+    reference: Candidate | None,
     constructed: Sequence[Reject],
     settings: PairingSettings,
 ) -> list[Preference]:
     """Preference records of one prompt: the constructed answers are rejected first, then samples.
 
     Args:
-        record: the prompt, with its reference as output.
+        record: the prompt, with its reference, if there is one, as output.
         ranked: samples, best first, as `rank` orders them.
-        reference: the record's output as a candidate.
+        reference: the record's output as a candidate; None without.
         constructed: made to be rejected.
         settings: which pairs, and what sets two answers far enough apart.
     """
     best = _best(ranked, reference)
-    reason = best.reason if best is not reference else _reference_reason(ranked, reference)
+    if best is None:
+        return []
+    reason = _reference_reason(ranked, best) if best is reference else best.reason
     found = [(best.text, reason, rejected) for rejected in _against(best, ranked, constructed, settings)]
     if settings.mode == "all":
         known = {(chosen, text) for chosen, _, (text, _, _) in found}
-        found += [pair for pair in _each_two(ranked, settings) if (pair[0], pair[2][0]) not in known]
+        winners = [c for c in ranked if c.status == "right" or (reference and c.in_language)]
+        found += [pair for pair in _each_two(winners, ranked, settings) if (pair[0], pair[2][0]) not in known]
         found.sort(key=lambda pair: -pair[2][2])
     kept = [one for one in found if _alike_in_length(one[0], one[2][0], settings.max_length_ratio)]
     return [
@@ -59,9 +63,9 @@ def preferences(
 
 
 def rankings(
-    record: Instruction,
+    record: Prompt,
     ranked: Sequence[Candidate],
-    reference: Candidate,
+    reference: Candidate | None,
     constructed: Sequence[Reject],
     settings: PairingSettings,
 ) -> list[Ranking]:
@@ -73,7 +77,9 @@ def rankings(
     constructed answer that is not just in another language would stand among samples is not known: it is left out.
     """
     best = _best(ranked, reference)
-    reason = best.reason if best is not reference else _reference_reason(ranked, reference)
+    if best is None:
+        return []
+    reason = _reference_reason(ranked, best) if best is reference else best.reason
     elsewhere = {reject.text: reject.reason for reject in constructed if reject.right_elsewhere}
     if settings.mode == "ranking":
         own = _spaced(best, ranked, settings.min_margin)
@@ -100,16 +106,18 @@ def rankings(
     ]
 
 
-def _best(ranked: Sequence[Candidate], reference: Candidate) -> Candidate:
-    first = ranked[0] if ranked else None
-    return first if first and first.in_language and first.value >= reference.value - LEAD else reference
+def _best(ranked: Sequence[Candidate], reference: Candidate | None) -> Candidate | None:
+    if reference is None:
+        return best_in_language(ranked)
+    first = ranked[0] if ranked and ranked[0].in_language else None
+    return first if first and first.value >= reference.value - LEAD else reference
 
 
 def _reference_reason(ranked: Sequence[Candidate], reference: Candidate) -> str:
     if not ranked:
         return "reference: nothing was sampled"
     if ranked[0].total is None:
-        return f"reference: the best sample reached chrF++ {ranked[0].chrf:.0f}"
+        return f"reference: the best sample reached chrF++ {ranked[0].value:.0f}"
     return f"reference: the best sample reached {ranked[0].value:.0f} (the reference {reference.value:.0f})"
 
 
@@ -132,10 +140,12 @@ def _against(
     return list(rejected.values())
 
 
-def _each_two(ranked: Sequence[Candidate], settings: PairingSettings) -> Iterator[tuple[str, str, Rejected]]:
-    """Samples against each other."""
-    for better, worse in combinations(ranked, 2):
-        if better.in_language and better.text and _is_worse(worse, better, settings.min_margin):
+def _each_two(
+    winners: Sequence[Candidate], ranked: Sequence[Candidate], settings: PairingSettings
+) -> Iterator[tuple[str, str, Rejected]]:
+    """Samples against each other: those that may be chosen, and all that are worse."""
+    for better, worse in product(winners, ranked):
+        if worse is not better and better.text and _is_worse(worse, better, settings.min_margin):
             yield better.text, better.reason, (worse.text, worse.reason, _behind(worse, better))
 
 

@@ -12,10 +12,9 @@ from typing import Protocol
 
 from xllms.feedback.candidates import Candidate, judge, rank
 from xllms.languages import Language, get
-from xllms.languages.identification import ENGLISH_WORDS, identify
-from xllms.languages.vocabulary import vocabulary, words
+from xllms.languages.confusion import line_pass_rate, word_pass_rate
 from xllms.metrics.text import chrf
-from xllms.records import Instruction
+from xllms.records import Prompt
 
 _REFERENCE = "reference"
 
@@ -34,7 +33,7 @@ class Ranker(Protocol):
     name: str
     counts: Counter[str]  # what is worth stating of its work; the panel empties it after each prompt
 
-    def score(self, record: Instruction, candidates: Sequence[str]) -> list[Score]:
+    def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
         """One score per answer, in order."""
         ...
 
@@ -47,7 +46,7 @@ class LanguageRanker:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def score(self, record: Instruction, candidates: Sequence[str]) -> list[Score]:
+    def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
         """One score per answer; an empty one has none."""
         language = get(record.language)
         return [self._score(text, language) for text in candidates]
@@ -59,32 +58,19 @@ class LanguageRanker:
         return Score(50 * (lines + spoken), f"lines {lines:.0%}, words {spoken:.0%} in the language")
 
 
-def line_pass_rate(text: str, language: Language) -> float:
-    """Share of the lines that are not known to be in another language."""
-    statuses = [identify(line, language).status for line in text.splitlines() if line.strip()]
-    return 1 - statuses.count("wrong") / len(statuses) if statuses else 1.0
-
-
-def word_pass_rate(text: str, language: Language) -> float:
-    """Share of the words that are not English ones; names and terms in Latin letters count as the language's own."""
-    if language.code == "eng_Latn":
-        return 1.0
-    english = ENGLISH_WORDS if language.script == "Latn" else ENGLISH_WORDS | vocabulary(get("eng_Latn"))
-    found = words(text)
-    foreign = sum(word in english and word not in vocabulary(language) for word in found)
-    return 1 - foreign / len(found) if found else 1.0
-
-
 class ReferenceRanker:
-    """chrF++ to the reference."""
+    """chrF++ to the reference; no score where there is none."""
 
     name = _REFERENCE
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def score(self, record: Instruction, candidates: Sequence[str]) -> list[Score]:
+    def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
         """One score per answer."""
+        if not record.output:
+            self.counts["no reference"] += 1
+            return [Score(None, "no reference")] * len(candidates)
         values = [chrf([text], [record.output]) for text in candidates]
         return [Score(value, f"chrF++ {value:.0f}") for value in values]
 
@@ -113,8 +99,8 @@ class Panel:
         self.rankers = [(ranker, weight) for ranker, weight in rankers if weight > 0]
         self.counts: Counter[str] = Counter()
 
-    def rank(self, record: Instruction, origins: Mapping[str, str]) -> tuple[list[Candidate], Candidate]:
-        """A prompt's answers, best first, and its reference.
+    def rank(self, record: Prompt, origins: Mapping[str, str]) -> tuple[list[Candidate], Candidate | None]:
+        """A prompt's answers, best first, and its reference, if there is one.
 
         Where no ranker has a verdict on an answer, or on the reference, nothing tells which is better: such answers
         are left out unless they are in the wrong language.
@@ -125,22 +111,23 @@ class Panel:
         """
         language = get(record.language)
         judged = [judge(text, record, language, origin) for text, origin in origins.items()]
-        reference = judge(record.output, record, language, _REFERENCE)
-        if [ranker.name for ranker, _ in self.rankers] == [_REFERENCE]:
+        reference = judge(record.output, record, language, _REFERENCE) if record.output else None
+        if reference and [ranker.name for ranker, _ in self.rankers] == [_REFERENCE]:
             return rank(judged), reference
-        totals = self._totals(record, list(dict.fromkeys([*origins, record.output])))
+        texts = [*origins, reference.text] if reference else [*origins]
+        totals = self._totals(record, list(dict.fromkeys(texts)))
         scored = [_with(candidate, totals[candidate.text]) for candidate in judged]
-        own = totals[record.output]
-        kept = [c for c in scored if not c.in_language or (own and totals[c.text])]
+        comparable = reference is None or totals[reference.text] is not None
+        kept = [c for c in scored if not c.in_language or (comparable and totals[c.text])]
         self.counts["without a verdict"] += len(scored) - len(kept)
-        return rank(kept), _with(reference, own)
+        return rank(kept), _with(reference, totals[reference.text]) if reference else None
 
     def take_counts(self) -> Counter[str]:
         """What was counted since the last call."""
         taken, self.counts = self.counts, Counter()
         return taken
 
-    def _totals(self, record: Instruction, texts: Sequence[str]) -> dict[str, tuple[float, str] | None]:
+    def _totals(self, record: Prompt, texts: Sequence[str]) -> dict[str, tuple[float, str] | None]:
         """Per answer the weighted mean of its scores, with the notes; None without any.
 
         A ranker without a verdict on one answer only is taken to find it as good as the others: left out of that

@@ -3,6 +3,8 @@
 What a model must learn is seldom in its own samples often enough: `wrong_language` is right but for its language,
 `code_mixed` slips into another one, `untranslated` is the English answer left standing, `truncated` stops early, and
 `other_question` is good text that answers something else.
+
+A prompt without a reference lends its best sample instead, as far as that goes (`from_samples`).
 """
 
 import random
@@ -11,15 +13,18 @@ from dataclasses import dataclass
 
 import regex
 
+from xllms.feedback.candidates import Candidate, best_in_language
 from xllms.languages import Language, get
 from xllms.recipe.feedback import RejectKind
-from xllms.records import Instruction
+from xllms.records import Prompt
 
 _ENGLISH = "eng_Latn"
 _ENGLISH_SHARE = 0.5  # answering in English is the most common way to miss the language
 _SHORTEST_CUT = 4  # characters that an answer must have to be cut
 
-Parallel = Mapping[str, Instruction]
+_FROM_SAMPLES = ("code_mixed", "truncated", "other_question")
+
+Parallel = Mapping[str, Prompt]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Reject:
 
 
 def wrong_language(
-    record: Instruction, same_fact: Parallel, language: Language, draw: random.Random
+    record: Prompt, same_fact: Parallel, language: Language, draw: random.Random
 ) -> tuple[str, str] | None:
     """The same fact in another language, and that language's code; None if no other says it differently."""
     own = record.output.casefold()
@@ -58,7 +63,7 @@ def in_wrong_language(text: str, code: str) -> Reject:
     return Reject("wrong_language", text, f"wrong language: the same fact in {get(code).name}", code)
 
 
-def code_mixed(record: Instruction, same_fact: Parallel, language: Language, draw: random.Random) -> Reject | None:
+def code_mixed(record: Prompt, same_fact: Parallel, language: Language, draw: random.Random) -> Reject | None:
     """The answer with its middle third in another language; None where that changes nothing or leaves nothing."""
     found = wrong_language(record, same_fact, language, draw)
     if found is None:
@@ -77,7 +82,7 @@ def code_mixed(record: Instruction, same_fact: Parallel, language: Language, dra
     return Reject("code_mixed", mixed, f"code-mixed: {get(code).name} words in the answer", code)
 
 
-def untranslated(record: Instruction, same_fact: Parallel) -> Reject | None:
+def untranslated(record: Prompt, same_fact: Parallel) -> Reject | None:
     """The English answer; None where there is none or it reads the same."""
     english = same_fact.get(_ENGLISH)
     if record.language == _ENGLISH or english is None or english.output.casefold() == record.output.casefold():
@@ -85,7 +90,7 @@ def untranslated(record: Instruction, same_fact: Parallel) -> Reject | None:
     return Reject("untranslated", english.output, "untranslated: the answer in English", _ENGLISH)
 
 
-def truncated(record: Instruction, draw: random.Random) -> Reject | None:
+def truncated(record: Prompt, draw: random.Random) -> Reject | None:
     """The answer cut off between three and seven tenths of it, inside a word where one is there; None if too short."""
     characters = regex.findall(r"\X", record.output)
     if len(characters) < _SHORTEST_CUT:
@@ -98,7 +103,7 @@ def truncated(record: Instruction, draw: random.Random) -> Reject | None:
     return Reject("truncated", text, f"truncated: cut off (after {len(text)} of {len(record.output)} characters)")
 
 
-def other_question(record: Instruction, same_language: Sequence[Instruction], draw: random.Random) -> Reject | None:
+def other_question(record: Prompt, same_language: Sequence[Prompt], draw: random.Random) -> Reject | None:
     """The answer to another prompt in the same language, of the same kind if there is one; None if none differs."""
     others = [
         other
@@ -115,9 +120,9 @@ def other_question(record: Instruction, same_language: Sequence[Instruction], dr
 
 def construct(
     kinds: Sequence[RejectKind],
-    record: Instruction,
+    record: Prompt,
     same_fact: Parallel,
-    same_language: Sequence[Instruction],
+    same_language: Sequence[Prompt],
     draw: random.Random,
 ) -> list[Reject]:
     """The rejects of these kinds that this record allows, in order, no text twice.
@@ -144,6 +149,36 @@ def construct(
         if reject is not None and reject.text != record.output:
             by_text.setdefault(reject.text, reject)
     return list(by_text.values())
+
+
+def answered(record: Prompt, ranked: Sequence[Candidate]) -> Prompt | None:
+    """The prompt with its reference, or with the best sample that is surely in the language; None without either.
+
+    Args:
+        record: the prompt.
+        ranked: its samples, best first.
+    """
+    if record.output:
+        return record
+    best = best_in_language(ranked)
+    return record.model_copy(update={"output": best.text}) if best else None
+
+
+def from_samples(
+    kinds: Sequence[RejectKind],
+    record: Prompt,
+    ranked: Sequence[Candidate],
+    same_language: Sequence[Prompt],
+    draw: random.Random,
+) -> list[Reject]:
+    """The rejects of a prompt without a reference, from its best sample (`record` of `answered`).
+
+    `code_mixed` takes its other words from a sample that came in another language. `wrong_language` and `untranslated`
+    are left out: that such an answer is right but for its language is not known; samples like it are rejected anyway.
+    """
+    elsewhere = {c.found: record.model_copy(update={"output": c.text}) for c in ranked if c.status == "wrong"}
+    parallel = {code: other for code, other in elsewhere.items() if code is not None}
+    return construct([kind for kind in kinds if kind in _FROM_SAMPLES], record, parallel, same_language, draw)
 
 
 def _pieces(text: str) -> list[str]:

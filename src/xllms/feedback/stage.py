@@ -1,30 +1,24 @@
 """Stage 3 as a whole: for each language, sample answers, rank them and write preference pairs."""
 
-import json
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xllms.engines.protocol import Engine, Translator
 from xllms.errors import InputError
-from xllms.feedback.candidates import Candidate
 from xllms.feedback.cross_lingual import cross_prompts, draw_pairs, read_matrix, wordings, wordings_digest
-from xllms.feedback.pairing import preferences, rankings
-from xllms.feedback.rankers import Panel
-from xllms.feedback.rejects import Reject, construct
+from xllms.feedback.prompts import read_prompts
+from xllms.feedback.unit import Prompts, Work, candidate_counts, pair_counts, pairs_path, rankings_path, write_unit
 from xllms.feedback.writers import Sampled, Writers
 from xllms.languages import Language, get, resolve
-from xllms.manifest import StageFolder, fingerprint, output_fingerprint, sha256_file, write_atomic
+from xllms.manifest import StageFolder, output_fingerprint, sha256_file
 from xllms.progress import Progress
 from xllms.recipe import FeedbackSettings, ModelSettings
-from xllms.recipe.feedback import ImplicitRankerSettings
-from xllms.records import Instruction, Preference, Ranking, to_jsonl
+from xllms.recipe.feedback import ImplicitRankerSettings, ReferenceRankerSettings
+from xllms.records import Prompt
 from xllms.splits import read_split
 
-Prompts = Mapping[str, Sequence[Instruction]]
 _ENGLISH = "eng_Latn"
 
 
@@ -73,32 +67,37 @@ def run(
         return
     writers = Writers(model, template, sft, engines or {}, translators or {})
     writers.check(settings)
-    split = read_split(instructions, "feedback")
+    split, left_out = _prompts(settings, instructions)
     asked, planned = _asked(settings, split, seed)
     if not asked:
-        raise InputError(f"{instructions / 'feedback'}: none of the feedback languages has prompts here")
+        place = "feedback.prompts_from" if settings.prompts_from else str(instructions / "feedback")
+        raise InputError(f"{place}: none of the feedback languages has prompts here")
+    _check_references(settings, asked)
     stage.begin()
-    waiting = {language for language in asked if not _pairs_path(folder, language).exists()}
+    waiting = {language for language in asked if not pairs_path(folder, language).exists()}
     with Progress("feedback", len(asked), "languages") as progress:
         progress.resume_at(len(asked) - len(waiting))
         if waiting:
             panel = writers.panel(settings, _english(split))
-            work = _Work(settings, seed, folder, split, _by_fact(split), writers, panel)
+            work = Work(settings, seed, folder, split, _by_fact(split), writers, panel)
             order = list(asked)
             for start in range(0, len(order), settings.batch_languages):
                 group = order[start : start + settings.batch_languages]
                 sampled = _sampled(group, asked, work) if waiting & set(group) else {}
                 for language in (language for language in group if language in waiting):
-                    _write_unit(language, asked[language], sampled, work)
+                    write_unit(language, asked[language], sampled, work)
                     progress.advance(1, language.name)
-    paths = [_pairs_path(folder, language) for language in asked]
-    counts = {**_counts(paths), **planned, **_candidate_counts(folder, list(asked))}
-    stage.finish(counts, [*paths, *(_rankings_path(folder, language) for language in asked)])
+    paths = [pairs_path(folder, language) for language in asked]
+    counts = {**pair_counts(paths), **planned, **candidate_counts(folder, list(asked)), **left_out}
+    stage.finish(counts, [*paths, *(rankings_path(folder, language) for language in asked)])
 
 
 def _inputs(settings: FeedbackSettings, instructions: Path, sft: Path) -> dict[str, str]:
     """Digests of all that is read: earlier stages, the plan's tables, the models that rank."""
-    inputs = {"instructions": output_fingerprint(instructions), "sft": output_fingerprint(sft)}
+    inputs = {} if settings.prompts_from else {"instructions": output_fingerprint(instructions)}
+    inputs["sft"] = output_fingerprint(sft)
+    for source in settings.prompts_from:
+        inputs[str(source.path)] = _digest(source.path)
     if settings.plan != "same":
         if settings.wordings is not None:
             wordings(settings.wordings)  # says what is wrong with the file, if anything
@@ -113,11 +112,38 @@ def _inputs(settings: FeedbackSettings, instructions: Path, sft: Path) -> dict[s
     return inputs
 
 
+def _digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise InputError(f"feedback.prompts_from: {path}: cannot be read: {error.strerror}") from None
+
+
+def _prompts(settings: FeedbackSettings, instructions: Path) -> tuple[Prompts, dict[str, Any]]:
+    """By response language: the user's own, or the feedback split; and what was left out, for the manifest."""
+    if not settings.prompts_from:
+        return read_split(instructions, "feedback"), {}
+    prompts, left_out = read_prompts(settings.prompts_from)
+    return prompts, {"prompts_from": dict(left_out)}
+
+
+def _check_references(settings: FeedbackSettings, asked: Mapping[Language, Sequence[Prompt]]) -> None:
+    without = [record.id for records in asked.values() for record in records if not record.output]
+    weighing = [ranker for ranker in settings.rankers if ranker.weight]
+    if without and all(isinstance(ranker, ReferenceRankerSettings) for ranker in weighing):
+        raise InputError(
+            f"feedback.rankers: only `reference` weighs, and {len(without)} prompts have no answer to compare with "
+            f"({without[0]}); give `language` a weight, or add judge, implicit or translation"
+        )
+
+
 def _asked(
     settings: FeedbackSettings, split: Prompts, seed: int
-) -> tuple[dict[Language, Sequence[Instruction]], dict[str, Any]]:
+) -> tuple[dict[Language, Sequence[Prompt]], dict[str, Any]]:
     """Response language -> its prompts, in the order of the languages; and what came of the plan, for the manifest."""
     languages = [language for language in resolve(settings.languages) if language.code in split]
+    if settings.plan in ("english", "matrix") and any(not one.output for records in split.values() for one in records):
+        languages = list(resolve(settings.languages))  # what needs no reference can be answered in any
     if settings.plan == "same":
         return {language: split[language.code][: settings.prompts] for language in languages}, {}
     weights = read_matrix(settings.matrix) if settings.matrix else None
@@ -137,129 +163,31 @@ def _by_name(pairs: Counter[tuple[str, str]]) -> dict[str, int]:
     return {f"{asked_in} -> {code}": count for (asked_in, code), count in sorted(pairs.items())}
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What every unit needs."""
-
-    settings: FeedbackSettings
-    seed: int
-    folder: Path
-    split: Prompts
-    same_fact: Mapping[str, Mapping[str, Instruction]]
-    writers: Writers
-    panel: Panel
-
-
 def _sampled(
-    group: Sequence[Language], asked: Mapping[Language, Sequence[Instruction]], work: _Work
+    group: Sequence[Language], asked: Mapping[Language, Sequence[Prompt]], work: Work
 ) -> Mapping[str, Sampled]:
     """Answers to the prompts of a group of languages, side by side: one language alone leaves the processor idle.
 
     They are the same whatever ran before, so a group is asked as a whole even where some of it is done.
     """
-    seed = _seed(work, *group)
+    seed = work.seed_of(*group)
     return work.writers.sample([record for language in group for record in asked[language]], work.settings, seed)
 
 
-def _seed(work: _Work, *languages: Language) -> int:
-    return int(fingerprint([work.seed, "feedback", *(language.code for language in languages)])[:8], 16)
-
-
-def _write_unit(
-    language: Language, records: Sequence[Instruction], sampled: Mapping[str, Sampled], work: _Work
-) -> None:
-    settings, folder = work.settings, work.folder
-    draw = random.Random(_seed(work, language))
-    pairs: list[Preference] = []
-    orders: list[Ranking] = []
-    lines: list[str] = []
-    for record in records:
-        own = sampled[record.id]
-        ranked, reference = work.panel.rank(record, own.origins)
-        facts = work.same_fact.get(record.parallel_id, {})
-        constructed = construct(settings.rejects, record, facts, work.split.get(language.code, ()), draw)
-        pairs += preferences(record, ranked, reference, constructed, settings.pairing)
-        orders += rankings(record, ranked, reference, constructed, settings.pairing)
-        counts = work.panel.take_counts() + own.left_out
-        lines.append(json.dumps(_candidates(record, ranked, constructed, counts), ensure_ascii=False) + "\n")
-    write_atomic(_candidates_path(folder, language), "".join(lines))
-    write_atomic(_rankings_path(folder, language), to_jsonl(orders))
-    write_atomic(_pairs_path(folder, language), to_jsonl(pairs))
-
-
-def _candidates(
-    record: Instruction, ranked: Sequence[Candidate], constructed: Sequence[Reject], counts: Mapping[str, int]
-) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "instruction": record.instruction,
-        "reference": record.output,
-        "samples": [_sample(candidate) for candidate in ranked],
-        "constructed": [{"kind": one.kind, "text": one.text, "language": one.language} for one in constructed],
-        "counts": {key: count for key, count in sorted(counts.items()) if count},
-    }
-
-
-def _sample(candidate: Candidate) -> dict[str, Any]:
-    shown = {"text": candidate.text, "origin": candidate.origin, "chrf": round(candidate.chrf, 2)}
-    language = {"language": candidate.status, "found": candidate.found}
-    if candidate.total is None:
-        return {**shown, **language}
-    return {**shown, **language, "total": round(candidate.total, 2), "notes": candidate.notes}
-
-
-def _by_fact(split: Prompts) -> dict[str, dict[str, Instruction]]:
-    facts: dict[str, dict[str, Instruction]] = {}
+def _by_fact(split: Prompts) -> dict[str, dict[str, Prompt]]:
+    facts: dict[str, dict[str, Prompt]] = {}
     for code, records in split.items():
         for record in records:
-            if record.parallel_id:
+            if record.parallel_id and record.output:
                 facts.setdefault(record.parallel_id, {})[code] = record
     return facts
 
 
-def _english(split: Prompts) -> dict[str, Instruction]:
+def _english(split: Prompts) -> dict[str, Prompt]:
     """For each parallel_id a record that asks in English, the English one if there is one."""
     order = sorted(split, key=lambda code: code != _ENGLISH)
-    found: dict[str, Instruction] = {}
+    found: dict[str, Prompt] = {}
     for record in (record for code in order for record in split[code]):
         if record.instruction_language == _ENGLISH and record.parallel_id:
             found.setdefault(record.parallel_id, record)
     return found
-
-
-def _candidates_path(folder: Path, language: Language) -> Path:
-    return folder / "candidates" / f"{language.code}.jsonl"
-
-
-def _pairs_path(folder: Path, language: Language) -> Path:
-    return folder / "preferences" / f"{language.code}.jsonl"
-
-
-def _rankings_path(folder: Path, language: Language) -> Path:
-    return folder / "rankings" / f"{language.code}.jsonl"
-
-
-def _counts(paths: Sequence[Path]) -> dict[str, Any]:
-    """Pairs per language, and how often each reason stood behind a choice."""
-    per_language: dict[str, int] = {}
-    reasons: Counter[str] = Counter()
-    for path in paths:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        per_language[get(path.stem).code] = len(rows)
-        for row in rows:
-            reasons[f"chosen: {row['chosen_reason'].partition(':')[0]}"] += 1
-            reasons[f"rejected: {row['rejected_reason'].partition(':')[0]}"] += 1
-    return {
-        "pairs": sum(per_language.values()),
-        "languages": per_language,
-        "reasons": dict(sorted(reasons.items())),
-    }
-
-
-def _candidate_counts(folder: Path, languages: Sequence[Language]) -> dict[str, Any]:
-    """What sampling left out and what the rankers counted, over all units, those of an earlier start too."""
-    total: Counter[str] = Counter()
-    for language in languages:
-        for line in _candidates_path(folder, language).read_text(encoding="utf-8").splitlines():
-            total.update(json.loads(line)["counts"])
-    return {"candidates": dict(sorted(total.items()))} if total else {}

@@ -22,7 +22,7 @@ from xllms.recipe.feedback import (
     RankerSettings,
     ReferenceRankerSettings,
 )
-from xllms.records import Instruction
+from xllms.records import Prompt
 
 _ORIGINS = {"sft": "sample of the SFT model", "base": "sample of the base model"}
 
@@ -83,12 +83,12 @@ class Writers:
             self._loaded[tuned] = load(self._model, self._template, tuned)
         return self._loaded[tuned]
 
-    def panel(self, settings: FeedbackSettings, english: Mapping[str, Instruction]) -> Panel:
+    def panel(self, settings: FeedbackSettings, english: Mapping[str, Prompt]) -> Panel:
         """The rankers; `english` holds the English instruction of each parallel_id."""
         weighed = [ranker for ranker in settings.rankers if ranker.weight > 0]
         return Panel([(self._ranker(ranker, english), ranker.weight) for ranker in weighed])
 
-    def _ranker(self, settings: RankerSettings, english: Mapping[str, Instruction]) -> Ranker:
+    def _ranker(self, settings: RankerSettings, english: Mapping[str, Prompt]) -> Ranker:
         if isinstance(settings, LanguageRankerSettings):
             return LanguageRanker()
         if isinstance(settings, ReferenceRankerSettings):
@@ -101,7 +101,7 @@ class Writers:
         loaded = self.loaded(self._sft if settings.model == "sft" else None)
         return TranslationRanker(self._translators[settings.translator](), loaded, english)
 
-    def sample(self, records: Sequence[Instruction], settings: FeedbackSettings, seed: int) -> dict[str, Sampled]:
+    def sample(self, records: Sequence[Prompt], settings: FeedbackSettings, seed: int) -> dict[str, Sampled]:
         """Answers to each record, by its id, from all sources.
 
         An answer that was cut off at the limit never said its end, and is left out of the ranking.
@@ -115,7 +115,7 @@ class Writers:
     def _sample_from(
         self,
         source: CandidateSettings,
-        records: Sequence[Instruction],
+        records: Sequence[Prompt],
         max_new_tokens: int,
         seed: int,
         sampled: Mapping[str, Sampled],

@@ -61,6 +61,32 @@ class FileSource(Shares):
     skip_bad: bool = Field(False, description="leave broken rows out and count them, instead of stopping there")
 
 
+_PromptField = Literal[
+    "instruction", "input", "output", "id", "parallel_id", "language", "instruction_language", "kind"
+]  # fmt: skip
+
+
+class DataFile(Settings):
+    """A file for one stage alone: JSON, JSONL or Parquet."""
+
+    path: Path
+    language: str = Field("", description="of the answers; empty: each row has a field `language`")
+    instruction_language: str = Field("", description="of the instructions; empty: the row's, or that of the answers")
+    skip_bad: bool = Field(False, description="leave broken rows out and count them, instead of stopping there")
+
+
+class PromptFile(DataFile):
+    """Prompts: rows with `instruction`, perhaps `input`, `id` and `parallel_id`, and an `output` where one is known."""
+
+    columns: dict[_PromptField, str] = Field({}, description="our field -> the file's, where they differ")
+
+
+class PreferenceFile(DataFile):
+    """Preference pairs."""
+
+    form: Literal["auto", "authors", "sharegpt", "alpaca", "trl", "messages", "xllms"] = "auto"
+
+
 class HubSource(Shares):
     """A data set of the hub, through `datasets`."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xllms.recipe.base import Settings
+from xllms.recipe.data import PromptFile
 
 Plan = Literal["same", "uniform", "english", "matrix"]
 RejectKind = Literal["wrong_language", "code_mixed", "untranslated", "truncated", "other_question"]
@@ -93,6 +94,9 @@ class FeedbackSettings(Settings):
 
     languages: tuple[str, ...] = Field(("thirty",), min_length=1)
     prompts: int = Field(8, ge=1, description="prompts per language, from the feedback split; with a plan, on average")
+    prompts_from: tuple[PromptFile, ...] = Field(
+        (), description="your own prompts in place of the feedback split; with or without answers"
+    )
     samples: int = Field(4, ge=1, description="answers sampled per prompt")
     temperature: float = Field(0.9, gt=0)
     top_p: float = Field(0.95, gt=0, le=1, description="nucleus to draw from, of the 256 likeliest tokens")

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from xllms.recipe.base import Settings
+from xllms.recipe.data import PreferenceFile
 
 
 class LoraSettings(Settings):
@@ -118,6 +119,9 @@ class DpoSettings(TrainingSettings):
         description="of the chosen answer's cross-entropy per token; none: the loss's own (orpo, cpo 1; else 0)",
     )
     learning_rate: float = Field(2e-5, gt=0)
+    data: tuple[PreferenceFile, ...] = Field(
+        (), description="pairs of your own, beside those of the feedback stage or, where it was never run, instead"
+    )
     validation_share: float = Field(0.1, ge=0, le=0.5, description="of the pairs, held back by whole facts")
 
     @model_validator(mode="after")

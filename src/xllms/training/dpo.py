@@ -1,4 +1,4 @@
-"""Stage 4: preference training of the SFT model on cross-lingual feedback.
+"""Stage 4: preference training of the SFT model on cross-lingual feedback, on pairs of the user's own, or on both.
 
 The reference is the SFT model itself: its log-probabilities are computed once, before the first step, with the very
 weights that are then trained, and kept on disk. There is no second copy of the model.
@@ -9,11 +9,9 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from xllms.errors import InputError
 from xllms.manifest import StageFolder, fingerprint, output_fingerprint, read_json, write_atomic
 from xllms.models import Loaded, load
 from xllms.models.loading import MODEL_FOLDER, base_of, tuned_folder
@@ -21,7 +19,7 @@ from xllms.packing.logprobs import token_logprobs
 from xllms.processes import is_main, say
 from xllms.progress import Progress
 from xllms.recipe import DpoSettings, ModelSettings
-from xllms.records import Preference, Ranking, read_jsonl
+from xllms.training import pairs
 from xllms.training.examples import Batch, Example, encode_preferences
 from xllms.training.parallel import Processes
 from xllms.training.plan import Cost, deal, token_budget
@@ -40,7 +38,9 @@ def run(
     folder: Path,
     tracking: Sequence[str] = (),
 ) -> None:
-    """Align what `sft` tuned with the pairs in `feedback`; `adapter/` or `model/` and `metrics.jsonl` go to `folder`.
+    """Align what `sft` tuned with pairs; `adapter/` or `model/` and `metrics.jsonl` go to `folder`.
+
+    The pairs are those in `feedback` and those of `settings.data`; without the latter, `feedback` has to be finished.
 
     Raises:
         InputError: no pairs, nothing tuned, a folder made with other settings.
@@ -54,16 +54,17 @@ def run(
             "template": template,
             "seed": seed,
         },
-        {"sft": output_fingerprint(sft), "feedback": output_fingerprint(feedback)},
+        {"sft": output_fingerprint(sft), **pairs.inputs(settings, feedback)},
     )
     if stage.done:
         return
+    records, sources = pairs.read_pairs(settings, feedback)
     if is_main():
         stage.begin()
     whole = tuned_folder(sft).name == MODEL_FOLDER
     loaded = load(model, template, sft, trained="all" if whole else "adapter")
     seed_everything(seed)
-    encoded = encode_preferences(_read(feedback, settings), loaded.template, settings.max_length, settings.too_long)
+    encoded = encode_preferences(records, loaded.template, settings.max_length, settings.too_long)
     warning = encoded.warning("dpo", settings.max_length, settings.too_long)
     if warning:
         say(warning)
@@ -72,7 +73,7 @@ def run(
         examples = add_reference(examples, loaded, settings.token_budget, output_fingerprint(sft), folder)
     training, validation = _split(examples, settings.validation_share, seed)
     counts = train("dpo", loaded, preference(settings), training, validation, settings, seed, folder, tracking)
-    finish(stage, loaded, {**counts, "too_long": encoded.too_long})
+    finish(stage, loaded, {**counts, "too_long": encoded.too_long, "records": sources})
 
 
 def add_reference(
@@ -112,18 +113,6 @@ def add_reference(
     if processes.main:
         write_atomic(path, json.dumps({"key": key, "logprobs": [e.reference for e in result]}))
     return result
-
-
-def _read(feedback: Path, settings: DpoSettings) -> list[Preference] | list[Ranking]:
-    """Pairs, or rankings for the loss that takes them."""
-    kind = "rankings" if settings.loss.takes_ranking else "preferences"
-    paths = sorted((feedback / kind).glob("*.jsonl"))
-    records: list[Any] = [
-        record for path in paths for record in read_jsonl(path, Ranking if settings.loss.takes_ranking else Preference)
-    ]
-    if not records:
-        raise InputError(f"{feedback / kind}: no {kind} here; run `xllms feedback RECIPE` first")
-    return records
 
 
 def _split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

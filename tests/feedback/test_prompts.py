@@ -1,0 +1,145 @@
+"""Prompts without answers: real ones joined over languages, what is broken, and what they cannot be used for."""
+
+import json
+import lzma
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import shared_data
+from xllms.errors import InputError
+from xllms.feedback.cross_lingual import cross_prompts, wordings
+from xllms.feedback.prompts import read_prompts
+from xllms.formats import BadRecord
+from xllms.recipe.data import PromptFile
+from xllms.records import Instruction, Prompt
+
+LANGUAGES = {
+    "bn": "ben_Beng",
+    "de": "deu_Latn",
+    "en": "eng_Latn",
+    "es": "spa_Latn",
+    "fr": "fra_Latn",
+    "ru": "rus_Cyrl",
+    "sw": "swh_Latn",
+    "th": "tha_Thai",
+    "zh": "zho_Hans",
+}
+COLUMNS = {"parallel_id": "instruction_id"}
+
+
+def ultrafeedback(folder: Path, names: Sequence[str], count: int) -> list[PromptFile]:
+    """The first prompts of real files in these languages, as a user would name them."""
+    files = []
+    for name in names:
+        with lzma.open(shared_data("ultrafeedback_parallel", f"{name}.jsonl.xz"), "rt", encoding="utf-8") as file:
+            lines = [line for line, _ in zip(file, range(count), strict=False)]
+        path = folder / f"{name}.jsonl"
+        path.write_text("".join(lines), encoding="utf-8")
+        files.append(PromptFile(path=path, language=name, columns=COLUMNS))
+    return files
+
+
+def written(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_real_prompts_in_nine_languages_are_joined_by_their_ids(tmp_path: Path) -> None:
+    prompts, left_out = read_prompts(ultrafeedback(tmp_path, list(LANGUAGES), 20))
+    assert set(prompts) == set(LANGUAGES.values())
+    assert not left_out
+    parallel = [{one.parallel_id for one in records} for records in prompts.values()]
+    assert all(ids == parallel[0] and len(ids) == 20 for ids in parallel)
+    everything = [one for records in prompts.values() for one in records]
+    assert len({one.id for one in everything}) == 180
+    assert all(type(one) is Prompt and one.output == "" for one in everything)
+    assert prompts["eng_Latn"][0].instruction == "What is the most common sport that trees do?"
+    assert prompts["deu_Latn"][0].instruction_language == "deu_Latn"
+
+
+def test_a_plan_finds_the_same_prompt_in_the_other_language(tmp_path: Path) -> None:
+    prompts, _ = read_prompts(ultrafeedback(tmp_path, ["de", "fr", "en", "sw"], 5))
+    pairs = [("fra_Latn", "swh_Latn"), ("swh_Latn", "deu_Latn"), ("eng_Latn", "swh_Latn")]
+    made, missing = cross_prompts(pairs, prompts, wordings())
+    assert not missing
+    (german,) = made["deu_Latn"]
+    assert german.instruction.startswith("Je, ni mchezo gani wa kawaida ambao miti hufanya?\n")
+    assert "Kijerumani" in german.instruction
+    assert [one.parallel_id for one in made["swh_Latn"]] == [one.parallel_id for one in prompts["swh_Latn"][:2]]
+    assert "Swahili" in made["swh_Latn"][1].instruction
+
+
+def test_what_needs_no_answer_can_be_answered_in_a_language_that_has_no_prompts(tmp_path: Path) -> None:
+    prompts, _ = read_prompts(ultrafeedback(tmp_path, ["en"], 2))
+    made, missing = cross_prompts([("eng_Latn", "yor_Latn")] * 3 + [("yor_Latn", "eng_Latn")], prompts, wordings())
+    assert [one.language for one in made["yor_Latn"]] == ["yor_Latn"] * 2
+    assert len({one.id for one in made["yor_Latn"]}) == 2
+    assert missing == {("eng_Latn", "yor_Latn"): 1, ("yor_Latn", "eng_Latn"): 1}
+    answered = {"eng_Latn": [Instruction.model_validate({**prompts["eng_Latn"][0].model_dump(), "output": "None."})]}
+    assert cross_prompts([("eng_Latn", "yor_Latn")], answered, wordings())[0] == {}
+
+
+def test_a_prompt_is_no_training_record(tmp_path: Path) -> None:
+    prompts, _ = read_prompts(ultrafeedback(tmp_path, ["en"], 1))
+    with pytest.raises(ValueError, match="output"):
+        Instruction.model_validate(prompts["eng_Latn"][0].model_dump())
+
+
+def test_rows_of_other_shapes(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "own.jsonl",
+        {"q": "Name a river.", "id": 7, "language": "English"},
+        {"q": "Name a river.", "id": 7, "language": "French"},
+        {"q": "Name a lake.", "input": "In Kenya.", "output": "Turkana", "language": "en"},
+        {"q": "Name a river.", "id": 7, "language": "English"},
+    )
+    prompts, left_out = read_prompts([PromptFile(path=path, columns={"instruction": "q"})])
+    river, lake = prompts["eng_Latn"]
+    assert river.id == "own:7:eng_Latn"
+    assert prompts["fra_Latn"][0].parallel_id == river.parallel_id == "own:7"
+    assert (lake.input, lake.output) == ("In Kenya.", "Turkana")
+    assert left_out == {"repeated": 1}
+
+
+def test_asked_in_one_language_answered_in_another(tmp_path: Path) -> None:
+    path = written(tmp_path / "own.jsonl", {"instruction": "Name a river in German.", "id": "a"})
+    files = [PromptFile(path=path, language="de", instruction_language=name) for name in ("en", "fr")]
+    prompts, _ = read_prompts(files)
+    assert [one.id for one in prompts["deu_Latn"]] == ["own:a:eng_Latn>deu_Latn", "own:a:fra_Latn>deu_Latn"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"q": "x"}, r"bad.jsonl:1: field `instruction` is missing"),
+        ({"instruction": " "}, r"bad.jsonl:1: field `instruction` is empty"),
+        ({"instruction": "x", "output": 3}, r"bad.jsonl:1: field `output` is not a text"),
+        ("x", r"bad.jsonl:1: not an object with instruction"),
+    ],
+)
+def test_a_broken_row_is_named_or_counted(tmp_path: Path, row: Any, message: str) -> None:
+    path = written(tmp_path / "bad.jsonl", row, {"instruction": "Name a river."})
+    with pytest.raises(BadRecord, match=message):
+        read_prompts([PromptFile(path=path, language="en")])
+    prompts, left_out = read_prompts([PromptFile(path=path, language="en", skip_bad=True)])
+    assert len(prompts["eng_Latn"]) == 1
+    assert left_out == {"broken": 1}
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path / "own.jsonl", {"instruction": "Name a river.", "id": "a"})
+    with pytest.raises(BadRecord, match=r"own.jsonl:1: the row names no `language`; set that of the file"):
+        read_prompts([PromptFile(path=path)])
+    with pytest.raises(BadRecord, match=r"no column `uid` \(has: instruction, id\)"):
+        read_prompts([PromptFile(path=path, language="en", columns={"parallel_id": "uid"})])
+    with pytest.raises(ValueError, match="columns"):
+        PromptFile.model_validate({"path": path, "columns": {"question": "q"}})
+    written(path, {"instruction": "Name a river.", "id": "a"}, {"instruction": "Name a lake.", "id": "a"})
+    with pytest.raises(InputError, match="two prompts that differ have the id own:a:eng_Latn"):
+        read_prompts([PromptFile(path=path, language="en")])
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="holds no records"):
+        read_prompts([PromptFile(path=path, language="en")])

@@ -169,10 +169,10 @@ def test_a_batch_border_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> 
 
 SCRIPT = """
 import hashlib
-from xllms.instructions.duplicates import _shingles, _sketch
+from xllms.instructions.duplicates import Reading, _shingles, _sketch
 from xllms.recipe.cleaning import DuplicateSettings
 texts = ["The quick brown fox jumps over the lazy dog", "ሰው ሁሉ ነፃ ሆኖ ይወለዳል", "人人生而自由，在尊严和权利上一律平等。"]
-shingles = _shingles(texts, DuplicateSettings())
+shingles = _shingles(Reading(texts), DuplicateSettings())
 print(hashlib.sha256(b"|".join(shingles)).hexdigest()[:16])
 print(hashlib.sha256(repr([_sketch(one).digest() for one in shingles]).encode()).hexdigest()[:16])
 """
@@ -202,7 +202,7 @@ def test_bands_bring_pairs_at_the_threshold_together() -> None:
 
 
 def test_jaccard_of_a_set_with_itself_and_with_another() -> None:
-    one, other = duplicates._shingles(["a b c d", "b c d e f"], DEFAULT)
+    one, other = duplicates._shingles(duplicates.Reading(["a b c d", "b c d e f"]), DEFAULT)
     assert jaccard(one, one) == 1
     assert jaccard(one, other) == pytest.approx(1 / 4)
 

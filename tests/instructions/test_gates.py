@@ -2,11 +2,14 @@
 
 import lzma
 import shutil
+import zlib
 from collections import defaultdict
 from functools import cache
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.conftest import shared_data
@@ -46,8 +49,8 @@ def record(text: str, code: str, **fields: str) -> Instruction:
     return Instruction(id="1", language=code, source="t", **values)
 
 
-def reason(english: str, text: str, code: str, settings: GateSettings = DEFAULTS) -> Reason | None:
-    return passes(record(english, "eng_Latn"), record(text, code), settings, get(code))
+def reason(english: str, text: str, code: str, thresholds: GateSettings = DEFAULTS) -> Reason | None:
+    return passes(record(english, "eng_Latn"), record(text, code), thresholds, get(code))
 
 
 def texts(code: str, sentences: int = 8, count: int = 10) -> list[tuple[str, str]]:
@@ -142,6 +145,23 @@ def test_repetition_is_measured() -> None:
     assert compression("short") is None
     loop, text = compression("one and the same " * 20), compression(" ".join(t for t, _ in texts("deu_Latn", 8, 1)))
     assert loop is not None and text is not None and loop < 0.25 < text
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "ab", "我", "b b a", "x y z w"]), max_size=60), st.floats(0, 1))
+def test_a_share_that_matters_is_the_same_whatever_does_not_matter(words: list[str], above: float) -> None:
+    for text in (" ".join(words), "".join(words) * 4):
+        share = phrase_share(text)
+        assert phrase_share(text, above) == share if share > above else phrase_share(text, above) <= above
+
+
+@settings(deadline=None)
+@given(st.text(min_size=100, max_size=400))
+def test_compression_numbers_characters_as_they_come(text: str) -> None:
+    numbers = {character: number for number, character in enumerate(dict.fromkeys(text))}
+    raw = bytes(numbers[character] for character in text) if len(numbers) <= 256 else None
+    if raw is not None:
+        assert compression(text) == len(zlib.compress(raw, 6)) / len(raw)
 
 
 @pytest.mark.skipif(shutil.which("apertium") is None, reason="needs apertium and apertium-eng-spa")

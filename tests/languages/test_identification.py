@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xllms.languages import Language, get, group
-from xllms.languages.identification import Verdict, detect, identify
+from xllms.languages.identification import KNOWN, Verdict, _mostly_unknown, detect, identify
+from xllms.languages.vocabulary import speakers, words
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 COUNTRIES = ("DE", "KE", "FR", "GR", "NO", "JP", "EG", "ES", "IN", "ZA", "MA", "TR", "PL", "BR", "US", "GB")
@@ -158,6 +159,22 @@ def test_any_text_gets_a_verdict(text: str) -> None:
         verdict = identify(text, get(code))
         assert isinstance(verdict, Verdict)
         assert (verdict.status == "empty") == (not text.strip())
+
+
+def test_a_text_that_is_left_to_pycld2_early_has_too_few_words_of_any_language(
+    with_cldr: list[Language], flores: dict[str, list[str]]
+) -> None:
+    draw, left_early = random.Random(2), 0
+    for language in with_cldr:
+        names = list(Locale.parse(language.cldr).territories.values())
+        for sentence in flores[language.code][:4]:
+            text = " ".join([*draw.sample(names, 4), *sentence.split()[: draw.randint(0, 12)]])
+            if _mostly_unknown(text, language.script):
+                left_early += 1
+                index, found = speakers(language.script), words(text)
+                letters = Counter(one for word in found for one in index.get(word, ()) for _ in word)
+                assert max(letters.values(), default=0) < KNOWN * sum(map(len, found))
+    assert left_early > 50
 
 
 def test_control_characters_and_lone_surrogates_do_no_harm() -> None:

@@ -83,7 +83,7 @@ class Reading:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        plain = [_composed(text) for text in texts]
+        self.plain = plain = [_composed(text) for text in texts]
         self.joined = "\n".join((*plain, ""))
         entries = _letters()[np.frombuffer(self.joined.encode("utf-32-le", "surrogatepass"), dtype="<u4")]
         self._kind = entries >> KIND_SHIFT
@@ -136,8 +136,8 @@ def mark_duplicates(
     languages: dict[str, _Seen] = {}
     stream = iter(records)
     while batch := list(islice(stream, BATCH)):
-        texts = [_text(record, settings) for record in batch]
-        for record, text, shingles in zip(batch, texts, _shingles(texts, settings), strict=True):
+        reading = Reading([_text(record, settings) for record in batch])
+        for record, text, shingles in zip(batch, reading.plain, _shingles(reading, settings), strict=True):
             seen = languages.get(record.language) or languages.setdefault(record.language, _Seen(settings.threshold))
             yield record, seen.add(record.id, text, shingles)
 
@@ -153,8 +153,8 @@ class _Seen:
         self.index = _rensa().RMinHashLSH(threshold, PERMUTATIONS, bands(threshold))
 
     def add(self, identity: str, text: str, shingles: bytes) -> str | None:
-        """Accept the record, or say which one it repeats."""
-        digest = blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        """Accept the record, or say which one it repeats; the text comes as `Reading` has it."""
+        digest = blake2b(_folded(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if (same := self.texts.get(digest)) is not None:
             return f"same text as {self.ids[same]}"
         sketch = _sketch(shingles) if shingles else None
@@ -186,7 +186,7 @@ def jaccard(one: bytes, other: bytes) -> float:
 
 def normalise(text: str) -> str:
     """The text without differences of case, spacing, compatibility forms and invisible characters."""
-    return " ".join(_composed(text).casefold().split())
+    return _folded(_composed(text))
 
 
 def _text(record: Instruction, settings: DuplicateSettings) -> str:
@@ -194,9 +194,8 @@ def _text(record: Instruction, settings: DuplicateSettings) -> str:
     return "\n".join(part for part in fields if part)
 
 
-def _shingles(texts: Sequence[str], settings: DuplicateSettings) -> list[bytes]:
+def _shingles(reading: Reading, settings: DuplicateSettings) -> list[bytes]:
     """Sorted distinct shingles of each text; empty for a text shorter than one."""
-    reading = Reading(texts)
     words = reading.words()
     spaced = words.starts(settings.words)
     spaced = spaced[~reading.unspaced[words.text[spaced]]]
@@ -211,14 +210,14 @@ def _shingles(texts: Sequence[str], settings: DuplicateSettings) -> list[bytes]:
     hashes, text = hashes[order], text[order]
     first = np.append(True, (hashes[1:] != hashes[:-1]) | (text[1:] != text[:-1]))[: len(text)]
     hashes, text = hashes[first], text[first]
-    ends = np.searchsorted(text, np.arange(len(texts) + 1))
+    ends = np.searchsorted(text, np.arange(len(reading.plain) + 1))
     data = hashes.astype("<u8").tobytes()
     return [data[8 * int(a) : 8 * int(b)] for a, b in pairwise(ends)]
 
 
 def _sketch(shingles: bytes) -> Any:
     sketch = _rensa().RMinHash(PERMUTATIONS, SEED)
-    sketch.update([shingles[at : at + 8] for at in range(0, len(shingles), 8)])
+    sketch.update(np.frombuffer(shingles, "V8").tolist())
     return sketch
 
 
@@ -229,6 +228,10 @@ def _rensa() -> Any:
     except ImportError:
         raise InputError("near duplicates need rensa, which is not installed: pip install rensa") from None
     return rensa
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _composed(text: str) -> str:

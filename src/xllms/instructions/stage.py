@@ -25,7 +25,7 @@ from xllms.instructions.rejected import Rejected
 from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
 from xllms.instructions.sources import inputs, own_records
 from xllms.languages import Language, get
-from xllms.manifest import StageFolder, fingerprint, write_atomic
+from xllms.manifest import StageFolder, fingerprint, read_json, write_atomic
 from xllms.processes import say
 from xllms.progress import Progress
 from xllms.recipe import CldrSource, InstructionsSettings, TranslationSettings
@@ -125,20 +125,25 @@ def _shards(
     if not seeds:
         raise InputError("translation: no source has records whose instruction and output are in one language")
     translator = ShardTranslator(settings, crew.translators, None)
+    names: dict[tuple[str, ...], str] = {}  # most languages have the same parts
     shards, without = [], []
     for language in languages:
         others = [code for code in sorted(seeds) if code != language.code]
         reached = [code for code in others if translator.translator(get(code), language) is not None]
         if others and not reached:
             without.append(language.code)
+        given: set[str] = set()
         for code in reached:
             # Not what the sources have in this language already, nor what another source language gave.
-            open_ = [one for one in seeds[code] if f"{one[1].parallel_id}:{language.code}" not in held]
-            held.update(f"{record.parallel_id}:{language.code}" for _, record in open_)
+            open_ = [one for one in seeds[code] if one[1].parallel_id not in given]
+            open_ = [one for one in open_ if f"{one[1].parallel_id}:{language.code}" not in held]
+            given.update(record.parallel_id for _, record in open_)
             for start in range(0, len(open_), settings.shard):
                 part = tuple(open_[start : start + settings.shard])
-                name = fingerprint([[split, record.model_dump()] for split, record in part])[:16]
-                shards.append(Shard(folder / f"{language.code}-{code}-{name}.json", language.code, part))
+                ids = tuple(record.id for _, record in part)
+                if ids not in names:
+                    names[ids] = fingerprint([[split, record.model_dump()] for split, record in part])[:16]
+                shards.append(Shard(folder / f"{language.code}-{code}-{names[ids]}.json", language.code, part))
     if without:
         say(f"translation: no translator has {_names([get(code) for code in without])}; nothing is translated there")
     return shards, without
@@ -169,9 +174,9 @@ def _usage(shards: Sequence[Shard]) -> dict[str, Any]:
     """What each engine and translator has cost, over all shards and restarts."""
     total: dict[str, dict[str, float]] = {}
     for shard in shards:
-        for name, usage in ShardResult.read(shard.path).usage.items():
+        for name, usage in read_json(shard.path)["usage"].items():
             sums = total.setdefault(name, asdict(Usage()))
-            for key, value in asdict(usage).items():
+            for key, value in usage.items():
                 sums[key] += value
     return total
 
@@ -210,13 +215,14 @@ def _counts(folder: Path, settings: InstructionsSettings, units: Sequence[Langua
         row: dict[str, Any] = {}
         for split in SPLITS:
             path = folder / split / name
-            records = list(read_jsonl(path, Instruction)) if path.exists() else []
-            row[split] = len(records)
-            splits[split] += len(records)
-            kinds.update(record.kind or record.source for record in records)
-            sources.update(record.source for record in records)
-            responses.update(record.response for record in records if record.response)
-            makers.update(record.made_by for record in records if record.made_by)
+            row[split] = 0
+            for record in read_jsonl(path, Instruction) if path.exists() else ():
+                row[split] += 1
+                kinds[record.kind or record.source] += 1
+                sources[record.source] += 1
+                responses.update([record.response] if record.response else ())
+                makers.update([record.made_by] if record.made_by else ())
+            splits[split] += row[split]
         rejected = read_jsonl(folder / REJECTED / name, Rejected)
         reasons = Counter(one.reason.partition(":")[0] for one in rejected)
         dropped.update(reasons)

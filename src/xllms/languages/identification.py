@@ -11,6 +11,7 @@ from functools import cache
 from typing import Literal
 
 import pycld2
+import regex
 
 from xllms.languages.registry import Language, UnknownLanguage, get, group, read_table
 from xllms.languages.vocabulary import connectives, speakers, vocabulary, words
@@ -60,19 +61,44 @@ def identify(text: str, expected: Language) -> Verdict:
     """
     if not text.strip():
         return Verdict("empty", None, "no text")
-    letters = letters_by_script(text)
+    # Nearly every text is in scripts of the expected language alone, and then its letters need no counting.
+    script = expected.script
+    sure = own_letters(script).search(text) and not other_letters(script).search(text)
+    if not sure and (verdict := _by_script(text, expected)):
+        return verdict
+    if "Hani" in unicode_scripts(script):
+        return _identify_han(text, expected)
+    return _by_words(text, expected) or _by_cld2(text, expected)
+
+
+@cache
+def own_letters(script: str) -> "regex.Pattern[str]":
+    """Finds runs of letters of an ISO 15924 script."""
+    return regex.compile(rf"[\p{{L}}&&[{_classes(script)}]]+", regex.V1)
+
+
+@cache
+def other_letters(script: str) -> "regex.Pattern[str]":
+    """Finds runs of letters of other scripts than that one; some letters are common to all."""
+    return regex.compile(rf"[\p{{L}}--[{_classes(script)}\p{{Script=Common}}\p{{Script=Inherited}}]]+", regex.V1)
+
+
+def _classes(script: str) -> str:
+    return "".join(rf"\p{{Script={name}}}" for name in unicode_scripts(script))
+
+
+def _by_script(text: str, expected: Language) -> Verdict | None:
+    """A verdict where there are no letters, or most are in a script that is not the language's."""
+    letters, scripts = letters_by_script(text), unicode_scripts(expected.script)
     if not letters:
         return Verdict("undecided", None, "no letters")
-    scripts = unicode_scripts(expected.script)
     dominant = letters.most_common(1)[0][0]
-    if dominant not in scripts:
-        if sum(letters[script] for script in scripts) >= MIXED * letters.total():
-            return Verdict("undecided", None, f"{expected.script} mixed with {dominant}")
-        share = letters[dominant] / letters.total()
-        return Verdict("wrong", detect(text), f"{share:.0%} of the letters are {dominant}, not {expected.script}")
-    if "Hani" in scripts:
-        return _identify_han(text, expected)
-    return _by_words(text, expected) or _by_cld2(text, expected, letters.total())
+    if dominant in scripts:
+        return None
+    if sum(letters[script] for script in scripts) >= MIXED * letters.total():
+        return Verdict("undecided", None, f"{expected.script} mixed with {dominant}")
+    share = letters[dominant] / letters.total()
+    return Verdict("wrong", detect(text), f"{share:.0%} of the letters are {dominant}, not {expected.script}")
 
 
 def detect(text: str) -> str | None:
@@ -97,14 +123,14 @@ def detect(text: str) -> str | None:
 
 def _identify_han(text: str, expected: Language) -> Verdict:
     """Japanese needs kana; Chinese without them is told by letters that only one of its forms has."""
-    kana = sum(letters_by_script(text)[name] for name in KANA)
-    simplified, traditional = han_forms(text)
+    kana = any(letters_by_script(text)[name] for name in KANA)
     if expected.script == "Jpan":
         if kana:
             return Verdict("right", expected.code, "kana")
         return Verdict("undecided", None, "Han letters without kana")
     if kana:
         return Verdict("wrong", "jpn_Jpan", "kana")
+    simplified, traditional = han_forms(text)
     own, other = (simplified, traditional) if expected.script == "Hans" else (traditional, simplified)
     if own > other and expected.code != "yue_Hant":
         return Verdict("right", expected.code, f"{own} letters of this form of Chinese")
@@ -116,8 +142,10 @@ def _identify_han(text: str, expected: Language) -> Verdict:
 
 def _by_words(text: str, expected: Language) -> Verdict | None:
     """A verdict from the words that CLDR knows, or None if it does not know enough of them."""
+    if not expected.cldr or _only_language(expected.script) == expected or _mostly_unknown(text, expected.script):
+        return None
     found = words(text)
-    if not expected.cldr or not found or _only_language(expected.script) == expected:
+    if not found:
         return None
     rivals = _candidates(found, expected)
     english = _english()
@@ -136,6 +164,21 @@ def _by_words(text: str, expected: Language) -> Verdict | None:
     others = [rival for rival in others if _likelihood(found, rival) == _likelihood(found, first)]
     reason = f"words that CLDR has in {first.name}, not in {expected.name}"
     return Verdict("wrong", None if others else first.code, reason)
+
+
+def _mostly_unknown(text: str, script: str) -> bool:
+    """Whether words that CLDR has in no language of the script are too many for its words to decide.
+
+    Reads only what stands between spaces and is all letters, which is a word in any case: in a sentence that does.
+    """
+    index, folded = speakers(script), text.casefold()
+    left = (1 - KNOWN) * len(folded)
+    for word in folded.split():
+        if word not in index and word.isalpha():
+            left -= len(word)
+            if left < 0:
+                return True
+    return False
 
 
 def _candidates(found: list[str], expected: Language) -> list[Language]:
@@ -203,20 +246,20 @@ def _by_vocabulary_alone(found: list[str], script: str) -> str | None:
     return None
 
 
-def _by_cld2(text: str, expected: Language, letters: int) -> Verdict:
+def _by_cld2(text: str, expected: Language) -> Verdict:
     """pycld2's word: its yes counts at once, its no only on a longer text and against no close relative."""
     only = _only_language(expected.script)
     claim, percent = _cld2(text, expected.script)
-    found = words(text)
-    english = _english()
     if claim == expected or (claim is None and only == expected):
         return Verdict("right", expected.code, "pycld2" if claim else f"the only language in {expected.script}")
+    found, english = words(text), _english()
     if _is_english(found, expected, claim):
         return Verdict("right" if expected == english else "wrong", english.code, "English words")
     if claim is None or claim == english:
         return Verdict("undecided", None, "pycld2 cannot tell" if claim is None else "English, but no English words")
     if _confusable(expected, claim):
         return Verdict("undecided", None, f"{expected.name} and {claim.name} are too close")
+    letters = letters_by_script(text).total()
     if letters < MIN_LETTERS or len(found) < MIN_WORDS or percent < MIN_PERCENT:
         return Verdict("undecided", None, f"too short to be sure that it is {claim.name}")
     if not _known_to_cld2(expected):
@@ -239,7 +282,7 @@ def _is_english(found: list[str], expected: Language, claim: Language | None) ->
 
 def _cld2(text: str, script: str) -> tuple[Language | None, int]:
     """pycld2's reliable answer as a registry language, and the percentage of the text it holds for."""
-    clean = text.translate({ord(c): " " for c in set(text) if not c.isprintable()})
+    clean = text if text.isprintable() else text.translate({ord(c): " " for c in set(text) if not c.isprintable()})
     try:
         reliable, _, details = pycld2.detect(clean.encode("utf-8", "ignore"), isPlainText=True)
     except pycld2.error:

@@ -25,7 +25,7 @@ def vocabulary(language: Language) -> frozenset[str]:
     """Every word in CLDR's names of things in that language; empty if it has no locale."""
     if not language.cldr:
         return frozenset()
-    return frozenset(word for text in _texts(language.cldr) for word in words(text))
+    return frozenset(words("\n".join(_texts(language.cldr))))
 
 
 @cache

@@ -40,7 +40,7 @@ instructions:
 sft: {{batch_size: 8, max_steps: 6, save_every: 2, log_every: 1, validate_every: 3, lora: {{r: 4}}}}
 feedback: {{languages: [Swahili, German, Arabic, Thai], prompts: 3, samples: 2, max_new_tokens: 6, batch_languages: 2}}
 dpo: {{batch_size: 4, epochs: 3, max_steps: 4, save_every: 2, log_every: 1, learning_rate: 1.0e-3}}
-evaluation: {{languages: [Swahili, German, Arabic, Thai], batch_languages: 2, max_new_tokens: 6}}
+evaluation: {{languages: [Swahili, German, Arabic, Thai], batch_items: 8, max_new_tokens: 6}}
 """
 
 

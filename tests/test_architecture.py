@@ -19,6 +19,7 @@ FOUNDATION = {
     "records",
     "manifest",
     "memory",
+    "predictions",
     "processes",
     "progress",
     "recipe",
@@ -27,7 +28,17 @@ FOUNDATION = {
     "splits",
 }
 SHARED = {"metrics", "prompting", "packing", "engines", "models"}
-SEVERAL_STAGES = {"pipeline", "cli", "generation", "merging", "exporting", "token_report", "__main__"}
+SEVERAL_STAGES = {
+    "pipeline",
+    "cli",
+    "comparing",
+    "exporting",
+    "generation",
+    "merging",
+    "showing",
+    "token_report",
+    "__main__",
+}
 TORCH_FREE = (
     "xllms.cli",
     "xllms.recipe",
@@ -42,6 +53,18 @@ TORCH_FREE = (
     "xllms.metrics.text",
     "xllms.metrics.across_languages",
     "xllms.instructions.stage",
+    "xllms.evaluation.stage",
+    "xllms.evaluation.benchmarks.flores",
+    "xllms.evaluation.benchmarks.paws_x",
+    "xllms.evaluation.benchmarks.xcopa",
+    "xllms.evaluation.judge",
+    "xllms.comparing",
+    "xllms.showing",
+    "xllms.languages.confusion",
+    "xllms.metrics.item_statistics",
+    "xllms.metrics.translation",
+    "xllms.metrics.rouge",
+    "xllms.predictions",
     "xllms.prompting",
     "xllms.engines.openai",
     "xllms.engines.cache",

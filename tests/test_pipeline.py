@@ -29,7 +29,7 @@ DATA = (
     "dpo/reference.json",
     "dpo/adapter/adapter_model.safetensors",
     "dpo/metrics.jsonl",
-    "evaluation/predictions/*/*/*.jsonl",
+    "evaluation/predictions/*/*/*.parquet",
     "evaluation/scores.json",
 )
 
@@ -98,7 +98,7 @@ def test_kill_9_in_every_stage_gives_the_same_bytes(
         "sft": lambda: bool(list(run.glob("sft/checkpoints/checkpoint-2/complete"))),
         "feedback": lambda: len(list(run.glob("feedback/preferences/*.jsonl"))) >= 1,
         "dpo": lambda: bool(list(run.glob("dpo/checkpoints/checkpoint-4/complete"))),  # the last one
-        "evaluation": lambda: len(list(run.glob("evaluation/predictions/facts/sft/*.jsonl"))) >= 2,
+        "evaluation": lambda: bool(list(run.glob("evaluation/predictions/facts/sft/units/*.jsonl"))),
     }
     for stage, ready in moments.items():
         kill_when(recipe, ready, run / stage / "manifest.json")

@@ -201,6 +201,7 @@ instructions:
     - {type: hub, dataset: d}
   translation: {translators: [p]}
 feedback:
+  prompts_from: [{path: p}]
   candidates: [{samples: 4}]
   rankers:
     - type: language
@@ -208,6 +209,10 @@ feedback:
     - {type: judge, engine: a}
     - {type: implicit, tuned: t, reference: r}
     - {type: translation, translator: p}
+dpo:
+  data: [{path: p}]
+evaluation:
+  judge: {engine: a}
 """
 
 

@@ -13,14 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from xllms.engines.factory import known
+from xllms.engines.factory import known, local_content
 from xllms.errors import InputError
 from xllms.languages import get, resolve
-from xllms.manifest import MANIFEST, ChangedSettings, FolderBusy, hold, release, write_atomic
+from xllms.manifest import (
+    MANIFEST,
+    ChangedSettings,
+    FolderBusy,
+    fingerprint,
+    hold,
+    output_fingerprint,
+    release,
+    write_atomic,
+)
 from xllms.processes import is_main, world_size
 from xllms.recipe import AlpacaSource, ChatTranslatorSettings, FileSource, HubSource, Recipe, Settings
 
 if TYPE_CHECKING:
+    from xllms.evaluation.subjects import Subject
     from xllms.instructions.stage import Crew
 
 STAGES = ("instructions", "sft", "feedback", "dpo", "evaluation", "report")
@@ -128,7 +138,16 @@ def check(recipe: Recipe) -> None:
     ):
         for name in wanted:
             known(there, name, kind)
-    for key, names in (("feedback", recipe.feedback.languages), ("evaluation", recipe.evaluation.languages)):
+    for key, files in (("feedback.prompts_from", recipe.feedback.prompts_from), ("dpo.data", recipe.dpo.data)):
+        for file in files:
+            if not file.path.is_file():
+                raise InputError(f"{key}: {file.path}: no such file")
+            for name in filter(None, (file.language, file.instruction_language)):
+                get(name)
+    answered = {"evaluation": recipe.evaluation.languages}
+    if not recipe.feedback.prompts_from:  # else the stage itself sees which languages they are in
+        answered["feedback"] = recipe.feedback.languages
+    for key, names in answered.items():
         if not held & {language.code for language in resolve(names)}:
             raise InputError(
                 f"{key}.languages: none of {', '.join(names)} is among the recipe's `languages`; "
@@ -170,18 +189,22 @@ def _crew(recipe: Recipe) -> "Crew":
 
 
 def _engine_settings(named: Mapping[str, Settings], engines: Mapping[str, Settings]) -> dict[str, Any]:
-    """What of their settings decides what they write; speed, prices and addresses do not.
+    """What decides what they write: of their settings (not speed, prices and addresses), and what local models hold.
 
     A translator that asks an engine has that engine's settings in its own.
     """
     speed = {"base_url", "key_env", "concurrency", "requests_per_minute", "timeout", "retries", "batch_size", "device"}
     speed |= {"input_price", "output_price", "price", "command", "tensor_parallel"}
-    settled = {name: one.model_dump(mode="json", exclude=speed) for name, one in named.items()}
+
+    def settled(one: Settings) -> dict[str, Any]:
+        content = local_content(one)
+        return one.model_dump(mode="json", exclude=speed) | ({"content": content} if content else {})
+
+    found = {name: settled(one) for name, one in named.items()}
     for name, one in named.items():
         if isinstance(one, ChatTranslatorSettings):
-            asked = known(engines, one.engine, "engines")
-            settled[name]["asks"] = asked.model_dump(mode="json", exclude=speed)
-    return settled
+            found[name]["asks"] = settled(known(engines, one.engine, "engines"))
+    return found
 
 
 def _sft(recipe: Recipe) -> None:
@@ -195,9 +218,11 @@ def _feedback(recipe: Recipe) -> None:
     from xllms.engines.factory import CACHE, engine_makers, translator_makers
     from xllms.feedback import stage
 
-    out = recipe.output
+    out, asked = recipe.output, recipe.feedback
+    named: dict[str, Settings] = {name: known(recipe.engines, name, "engines") for name in asked.engines_used}
+    named |= {name: known(recipe.translators, name, "translators") for name in asked.translators_used}
     stage.run(
-        recipe.feedback,
+        asked,
         recipe.model,
         recipe.template,
         recipe.seed,
@@ -206,7 +231,7 @@ def _feedback(recipe: Recipe) -> None:
         out / "feedback",
         engines=engine_makers(recipe.engines, out / CACHE),
         translators=translator_makers(recipe.translators, recipe.engines, out / CACHE),
-        engine_settings=_engine_settings({**recipe.engines, **recipe.translators}, recipe.engines),
+        engine_settings=_engine_settings(named, recipe.engines),
     )
 
 
@@ -227,17 +252,36 @@ def _dpo(recipe: Recipe) -> None:
 
 
 def _evaluation(recipe: Recipe) -> None:
+    from xllms.engines.factory import CACHE, LazyEngine
     from xllms.evaluation import stage
+    from xllms.models.loading import resolve as resolve_model
 
     out = recipe.output
-    stage.run(
-        recipe.evaluation,
-        recipe.model,
-        recipe.template,
-        out / "instructions",
-        adapters(out),
-        out / "evaluation",
-    )
+    resolve_model(recipe.model.name)  # before the folder is begun: a typo leaves nothing behind
+    made_with = {"model": recipe.model.model_dump(mode="json"), "template": recipe.template}
+    judge = recipe.evaluation.judge
+    judging = LazyEngine(known(recipe.engines, judge.engine, "engines"), out / CACHE) if judge else None
+    stage.run(recipe.evaluation, out / "instructions", _subjects(recipe), out / "evaluation", made_with, judging)
+
+
+def _subjects(recipe: Recipe) -> list["Subject"]:
+    """The models to evaluate: the run's own, then the engines that the recipe names."""
+    from xllms.engines.factory import CACHE, LazyEngine
+    from xllms.evaluation.subjects import Subject, local, missing
+
+    there = adapters(recipe.output)
+    wanted = recipe.evaluation.models or tuple(there)
+    if absent := next((name for name in wanted if name not in there), None):
+        raise missing(absent, list(there))
+    found = []
+    for name in wanted:
+        identity = output_fingerprint(tuned) if (tuned := there[name]) else "base"
+        found.append(local(name, identity, recipe.model, recipe.template, tuned))
+    for name in recipe.evaluation.engines:
+        engine = known(recipe.engines, name, "engines")
+        identity = fingerprint(_engine_settings({name: engine}, recipe.engines))
+        found.append(Subject(name, identity, partial(LazyEngine, engine, recipe.output / CACHE)))
+    return found
 
 
 def _report(recipe: Recipe) -> None:

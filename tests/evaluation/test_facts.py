@@ -1,6 +1,10 @@
 """Scores of the held-out facts: what is right, wrong, undecided and empty is counted apart."""
 
-from xllms.evaluation import facts
+from typing import Any
+
+import pytest
+
+from xllms.evaluation.benchmarks import facts
 from xllms.evaluation.scores import summarise
 from xllms.records import Prediction
 
@@ -13,10 +17,16 @@ def prediction(output: str, reference: str, verdict: str, language: str = "deu_L
         language=language,
         prompt="?",
         output=output,
+        parsed=output or None,
         reference=reference,
         correct=output == reference,
         verdict=verdict,
     )
+
+
+def scores(models: list[str], rows: dict[str, dict[str, list[Prediction]]]) -> dict[str, Any]:
+    table: dict[str, Any] = summarise(models, {"facts": (facts.benchmark, rows)})["benchmarks"]["facts"]
+    return table
 
 
 def test_the_off_target_rate_is_over_what_could_be_judged() -> None:
@@ -26,10 +36,12 @@ def test_the_off_target_rate_is_over_what_could_be_judged() -> None:
         prediction("Peru", "Peru", "undecided"),
         prediction("", "Chile", "empty"),
     ]
-    score = facts.score(rows)
-    assert score["off_target"] == 0.5
-    assert (score["n"], score["decided"], score["undecided"], score["empty"]) == (4, 2, 1, 1)
-    assert score["exact_match"] == 0.5
+    cell = scores(["m"], {"deu_Latn": {"m": rows}})["languages"]["deu_Latn"]["m"]
+    assert cell["off_target"] == 0.5
+    assert (cell["n"], cell["decided"], cell["undecided"], cell["empty"], cell["unparsed"]) == (4, 2, 1, 1, 1)
+    assert cell["exact_match"] == 0.5
+    low, high = cell["intervals"]["exact_match"]
+    assert low < 0.5 < high
 
 
 def test_a_language_of_which_nothing_can_be_judged_has_no_rate_and_does_not_count_as_zero() -> None:
@@ -37,9 +49,9 @@ def test_a_language_of_which_nothing_can_be_judged_has_no_rate_and_does_not_coun
         "deu_Latn": {"m": [prediction("France", "Frankreich", "wrong")]},
         "swh_Latn": {"m": [prediction("Peru", "Peru", "undecided", "swh_Latn")]},
     }
-    scores = summarise(["m"], {"facts": rows})["benchmarks"]["facts"]
-    assert scores["languages"]["swh_Latn"]["m"]["off_target"] is None
-    summary = scores["summary"]["m"]
+    found = scores(["m"], rows)
+    assert found["languages"]["swh_Latn"]["m"]["off_target"] is None
+    summary = found["summary"]["m"]
     assert (summary["off_target"]["mean"], summary["off_target"]["n_languages"]) == (1.0, 1)
     assert (summary["off_target"]["decided"], summary["off_target"]["undecided"]) == (1, 1)
     assert summary["chrf"]["n_languages"] == 2
@@ -53,9 +65,49 @@ def test_democratization_stands_beside_the_mean_and_comparisons_are_paired() -> 
         }
         for code, answer in (("deu_Latn", "Frankreich"), ("nld_Latn", "Frankrijk"))
     }
-    scores = summarise(["base", "sft"], {"facts": rows})["benchmarks"]["facts"]
-    chrf = scores["summary"]["sft"]["chrf"]
-    each = [scores["languages"][code]["sft"]["chrf"] for code in rows]
+    found = scores(["base", "sft"], rows)
+    chrf = found["summary"]["sft"]["chrf"]
+    each = [found["languages"][code]["sft"]["chrf"] for code in rows]
     assert chrf["democratization"] == chrf["mean"] / max(each)
-    comparison = next(c for c in scores["comparisons"] if c["metric"] == "chrf")
+    assert chrf["worst"] == min(each)
+    assert chrf["groups"]["family"]["Indo-European"] == {"mean": chrf["mean"], "n_languages": 2}
+    comparison = next(c for c in found["comparisons"] if c["metric"] == "chrf")
     assert (comparison["a"], comparison["b"], comparison["wins"], comparison["losses"]) == ("base", "sft", 2, 0)
+
+
+def test_a_hundred_languages_that_differ_by_chance_are_not_called_different() -> None:
+    """Each language is tested over its items; without correction some five of a hundred would be."""
+    import random
+
+    draw = random.Random(1)
+    rows = {}
+    for code in facts_codes(60):
+        answers = {
+            model: [
+                prediction("ja" if draw.random() < 0.5 else "nein", "ja", "right", code, model).model_copy(
+                    update={"id": f"{code}:{number}"}
+                )
+                for number in range(40)
+            ]
+            for model in ("base", "sft")
+        }
+        rows[code] = answers
+    # One language that is really better.
+    rows["swh_Latn"] = {
+        model: [
+            prediction(answer, "ja", "right", "swh_Latn", model).model_copy(update={"id": f"swh:{number}"})
+            for number in range(40)
+        ]
+        for model, answer in (("base", "nein"), ("sft", "ja"))
+    }
+    tests = scores(["base", "sft"], rows)["tests"]["base|sft"]["exact_match"]
+    assert sum(test["p"] < 0.05 for test in tests.values()) >= 1
+    sure = [code for code, test in tests.items() if test["p_holm"] < 0.05]
+    assert sure == ["swh_Latn"]
+    assert tests["swh_Latn"]["difference"] == pytest.approx(1.0)
+
+
+def facts_codes(count: int) -> list[str]:
+    from xllms.languages import group
+
+    return [language.code for language in group("hundred") if language.code != "swh_Latn"][:count]

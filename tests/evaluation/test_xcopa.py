@@ -1,75 +1,124 @@
-"""XCOPA by likelihood ranking: the real files, scored as one text at a time would be."""
+"""XCOPA: the real files, in lm-evaluation-harness's words and in the authors'."""
 
 from pathlib import Path
 
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import shared_data
 from xllms.errors import InputError
-from xllms.evaluation import xcopa
-from xllms.models import Loaded, load
-from xllms.packing.logprobs import base_model
-from xllms.recipe import EvaluationSettings, ModelSettings
+from xllms.evaluation.benchmark import Asked, Item, Table
+from xllms.evaluation.benchmarks import xcopa
+from xllms.languages import resolve
+from xllms.recipe.evaluation import BenchmarkOptions
+
+ALL = resolve(("flores-200",))
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_model_folder: Path) -> Loaded:
-    return load(ModelSettings(name=str(tiny_model_folder), dtype="float32"), "alpaca")
+def asked(data: Path, **options: object) -> Asked:
+    return Asked(ALL, options=BenchmarkOptions.model_validate(options), data=data)
 
 
-def test_all_twelve_languages_are_read() -> None:
-    tasks = xcopa.read(shared_data("xcopa").parent, "validation", EvaluationSettings().xcopa_languages)
-    assert len(tasks) == 12
-    assert all(len(task.items) == 100 for task in tasks)
-    tests = xcopa.read(shared_data("xcopa"), "test", ("en", "et", "id", "it", "sw", "zh"))
-    # The originals are balanced; copies that carry label 0 everywhere are not.
-    assert all(sum(item.label for item in task.items) == 250 for task in tests)
+def tables(data: Path, **options: object) -> dict[str, Table]:
+    return {table.name: table for table in xcopa.benchmark.tables(asked(data, **options))}
 
 
-def test_scores_are_the_log_probabilities_of_each_text_alone(loaded: Loaded) -> None:
-    (task,) = xcopa.read(shared_data("xcopa"), "validation", ("th",), limit=20)
-    predictions = xcopa.predict(loaded, "base", task)
-    assert len(predictions) == 20
-    model = base_model(loaded.model)
-    for item, prediction in zip(task.items[:4], predictions, strict=False):
-        for number, choice in enumerate((item.choice1, item.choice2), 1):
-            context = loaded.template.plain_ids(xcopa._context(task, item))
-            going_on = loaded.template.continuation_ids(choice)
-            ids = torch.tensor([context + going_on])
-            with torch.no_grad():
-                logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
-            at = torch.arange(len(context) - 1, ids.shape[1] - 1)
-            want = float(logprobs[at, ids[0, at + 1]].sum())
-            assert prediction.scores[f"choice{number}"] == pytest.approx(want, abs=2e-3)
-    for item, prediction in zip(task.items, predictions, strict=True):
-        first_wins = prediction.scores["choice1"] >= prediction.scores["choice2"]
-        assert prediction.output == (item.choice1 if first_wins else item.choice2)
-        assert prediction.reference == (item.choice1, item.choice2)[item.label]
-    score = xcopa.score(predictions)
-    assert score["n"] == 20
-    assert score["accuracy"] == sum(p.output == p.reference for p in predictions) / 20
+def test_all_twelve_languages_are_read_and_balanced() -> None:
+    ranked = tables(shared_data("xcopa").parent, split="validation")["xcopa.ranked"]
+    assert len(ranked.tasks) == 12
+    assert all(len(task.items) == 100 for task in ranked.tasks)
+    for task in tables(shared_data("xcopa"), split="test")["xcopa.ranked"].tasks:
+        # The originals are balanced; copies that carry label 0 everywhere are not.
+        assert sum(item.gold == 1 for item in task.items) == 250
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"xcopa/sw/val\.sw\.jsonl: no such file"):
-        (tmp_path / "xcopa").mkdir()
-        xcopa.read(tmp_path, "validation", ("sw", "th"))
+def test_a_split_that_some_languages_lack_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    found = tables(shared_data("xcopa"), split="test")["xcopa.ranked"]
+    assert len(found.tasks) == 6
+    assert "left out" in capsys.readouterr().err
 
 
-def test_a_language_that_xcopa_does_not_have_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"XCOPA has no `fr`; it has en, et"):
-        xcopa.read(tmp_path, "validation", ("fr",))
+def test_the_words_are_those_of_the_harness() -> None:
+    found = {task.key: task for task in tables(shared_data("xcopa"), split="validation")["xcopa.ranked"].tasks}
+    english = found["eng_Latn"].items[0]
+    assert english.prompt.endswith((" because", " therefore"))
+    assert "." not in english.prompt[-14:]
+    thai = found["tha_Thai"].items[0]
+    assert all(choice.startswith(" ") for choice in thai.choices)
 
 
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "sw" / "val.sw.jsonl"
+def test_shots_are_the_same_in_front_of_every_item() -> None:
+    plain = tables(shared_data("xcopa"), split="test", limit=3)["xcopa.ranked"].tasks[0]
+    shown = tables(shared_data("xcopa"), split="test", limit=3, shots=5)["xcopa.ranked"].tasks[0]
+    ahead = {item.prompt.removesuffix(bare.prompt) for item, bare in zip(shown.items, plain.items, strict=True)}
+    assert len(ahead) == 1
+    assert ahead.pop().count("\n\n") == 5
+
+
+def test_the_authors_way_asks_for_a_letter() -> None:
+    (table,) = xcopa.benchmark.tables(Asked(resolve(("Swahili",)), protocol="paper", data=shared_data("xcopa")))
+    assert (table.name, table.max_new_tokens) == ("xcopa.written", 512)
+    item = table.tasks[0].items[0]
+    assert item.prompt.startswith("Here is a premise: ")
+    assert item.reference in "AB"
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        ("B", "B"),
+        ("-A: he left", "A"),
+        ("The more plausible option is (b).", "B"),
+        ("Option A.", "A"),
+        ("我选B。", "B"),
+        ("I don't know.", None),
+        ("", None),
+        ("he stayed at home", "B"),
+        ("It is because he left", "A"),
+        ("he left, or he stayed at home", None),
+    ],
+)
+def test_the_letter_is_found_or_nothing_is(output: str, found: str | None) -> None:
+    item = Item("x", "?", "A", source="he left\nhe stayed at home")
+    assert xcopa.benchmark.parse(item, output) == found
+
+
+@given(st.text(max_size=200))
+def test_any_answer_is_parsed_or_counted(output: str) -> None:
+    assert xcopa.benchmark.parse(Item("x", "?", "A", source="one\ntwo"), output) in ("A", "B", None)
+
+
+def test_no_file_at_all_is_named(tmp_path: Path) -> None:
+    (tmp_path / "xcopa").mkdir()
+    with pytest.raises(InputError, match=r"none of xcopa's files.*test\.en\.jsonl"):
+        tables(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 0, "idx": 0}\n{"pre',
+            "not JSON",
+        ),
+        ('{"premise": "a", "choice1": "b", "question": "cause", "label": 0, "idx": 0}\n', "field `choice2`.*version"),
+        (
+            '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 2, "idx": 0}',
+            "must be 0 to 1",
+        ),
+        (
+            '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": -1, "idx": 0}',
+            "must be 0 to 1",
+        ),
+        ('{"premise": "a", "choice1": "b", "choice2": "c", "question": "why", "label": 1, "idx": 0}', "not cause or"),
+        ("", "holds no items"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "sw" / "test.sw.jsonl"
     path.parent.mkdir()
-    path.write_text(
-        '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 0, "idx": 0}\n{"pre'
-    )
-    with pytest.raises(InputError, match=r"val\.sw\.jsonl:2: not JSON.*cut off"):
-        xcopa.read(tmp_path, "validation", ("sw",))
-    path.write_text('{"premise": "a", "choice1": "b", "question": "cause", "label": 0, "idx": 0}\n')
-    with pytest.raises(InputError, match=r"val\.sw\.jsonl:1: choice2: field is missing"):
-        xcopa.read(tmp_path, "validation", ("sw",))
+    path.write_text(line)
+    with pytest.raises(InputError, match=message) as raised:
+        tables(tmp_path)
+    assert "test.sw.jsonl" in str(raised.value)

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from xllms.errors import InputError
+from xllms.predictions import write_predictions
+from xllms.records import Prediction
 from xllms.report import build, summary_table
 from xllms.report.charts import axis
 from xllms.report.heatmap import STEPS, step
@@ -116,12 +119,19 @@ def scores() -> dict[str, Any]:
     return {"models": list(MODELS), "benchmarks": {"facts": facts}}
 
 
-def prediction(model: str, code: str, item: int, output: str, reference: str, **more: Any) -> dict[str, Any]:
-    return {
-        "id": f"item-{item}", "benchmark": "facts", "model": model, "language": code, "kind": "territory",
-        "prompt": f"What is Germany called? {HOSTILE}", "output": output, "reference": reference,
-        "correct": output == reference, "verdict": "right", **more,
-    }  # fmt: skip
+def prediction(model: str, code: str, item: int, output: str, reference: str, **more: Any) -> Prediction:
+    return Prediction(
+        id=f"item-{item}",
+        benchmark="facts",
+        model=model,
+        language=code,
+        kind="territory",
+        prompt=f"What is Germany called? {HOSTILE}",
+        output=output,
+        reference=reference,
+        correct=output == reference,
+        **{"parsed": output, "verdict": "right", **more},
+    )
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -143,16 +153,23 @@ def run(scores_only: Path) -> Path:
     predictions = folder / "evaluation" / "predictions" / "facts"
     for model in MODELS:
         wrong = {"verdict": "wrong", "found_language": "eng_Latn"}
-        write_lines(
-            predictions / model / "arb_Arab.jsonl",
+        write_predictions(
+            predictions / model / "arb_Arab.parquet",
             [
                 prediction(model, "arb_Arab", 0, ARABIC, ARABIC),
                 prediction(model, "arb_Arab", 1, "Germany", ARABIC, **wrong),
             ],
         )
-        hostile = [prediction(model, "swh_Latn", n, HOSTILE + RIGHT_TO_LEFT_OVERRIDE, "Ujerumani") for n in range(9)]
-        write_lines(predictions / model / "swh_Latn.jsonl", hostile)
-        write_lines(predictions / model / "heb_Hebr.jsonl", [prediction(model, "heb_Hebr", 0, "\ud800\x00", HEBREW)])
+        chrf = (40.0, 30.0, 7.0, 60.0, 50.0, 8.0, 70.0, 80.0, 90.0)
+        hostile = [
+            prediction(
+                model, "swh_Latn", n, HOSTILE + RIGHT_TO_LEFT_OVERRIDE, "Ujerumani", scores={"chrf": one}, parsed=None
+            )
+            for n, one in enumerate(chrf)
+        ]
+        write_predictions(predictions / model / "swh_Latn.parquet", hostile)
+        nothing = [prediction(model, "heb_Hebr", 0, "\x00", HEBREW)]
+        write_predictions(predictions / model / "heb_Hebr.parquet", nothing)
     pair = {
         "id": "p0", "instruction": "Name Germany.", "language": "urd_Arab",
         "chosen": URDU, "rejected": "Germany",
@@ -206,7 +223,8 @@ def test_invisible_and_reordering_characters_are_spelled_out(run: Path) -> None:
     html, _ = page_of(run)
     assert RIGHT_TO_LEFT_OVERRIDE not in html
     assert "⟦U+202E⟧" in html
-    assert "⟦U+D800⟧⟦U+0000⟧" in html
+    assert "⟦U+0000⟧" in html
+    assert text_in("\ud800", None).text == "⟦U+D800⟧"
     assert text_in("a\u200cb\u200fc\n\td", "pes_Arab").text == "a\u200cb\u200fc\n\td"
 
 
@@ -263,7 +281,7 @@ def test_nothing_is_loaded_and_only_the_page_s_own_script_and_style_may_run(run:
     assert "url(" not in styles[0] and "@import" not in styles[0]
     for tag, attributes, _ in page.elements:
         assert "src" not in attributes and "style" not in attributes, tag
-        assert str(attributes.get("href", "#")).startswith("#"), tag
+        assert str(attributes.get("href", "#")).startswith(("#", "../evaluation/predictions/")), tag
     outside = re.sub(r"https://evil\.example", "", html)
     assert "http:" not in outside and "https:" not in outside
 
@@ -272,9 +290,13 @@ def test_links_within_the_page_lead_somewhere(run: Path) -> None:
     _, page = page_of(run)
     ids = [a["id"] for _, a, _ in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
-    links = [str(a["href"])[1:] for a, _ in page.find("a")]
+    addresses = [str(a["href"]) for a, _ in page.find("a")]
+    links = [address[1:] for address in addresses if address.startswith("#")]
     assert len(links) > 10
     assert set(links) <= set(ids)
+    files = [run / "report" / unquote(address) for address in addresses if not address.startswith("#")]
+    assert len(files) == len(MODELS) * (3 + 1)  # three languages' files, and the folder
+    assert all(path.exists() for path in files)
 
 
 def test_numbers_are_those_of_the_scores(run: Path) -> None:
@@ -317,7 +339,13 @@ def test_where_it_fails_names_the_languages_that_got_worse(run: Path) -> None:
 def test_samples_are_few_and_pairs_have_reasons(run: Path) -> None:
     _, page = page_of(run)
     [(_, swahili)] = page.find("details", id="sample-1-swh_Latn")
-    assert swahili.count("item-") == 4
+    assert re.findall(r"(Answered worst: )?territory (item-\d)", swahili) == [
+        ("Answered worst: ", "item-2"),
+        ("Answered worst: ", "item-5"),
+        ("", "item-0"),
+        ("", "item-1"),
+    ]
+    assert "chrF++ 7.0" in swahili and "no answer found" in swahili
     pairs = "".join(text for _, text in page.find("section", id="pairs"))
     assert "2 pairs in 1 languages" in pairs
     assert "closest" in pairs and "wrong language" in pairs

@@ -1,81 +1,170 @@
-"""From predictions to `scores.json`: every figure per language with its count, then the few over all languages."""
+"""From predictions to `scores.json`: every figure per language with its count and interval, then the few over all.
 
-from collections.abc import Callable, Mapping, Sequence
+What is compared is compared twice: over languages (is the mean another one?), and within each language over its items,
+with Holm's correction, since among a hundred languages five differ by chance.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from xllms.evaluation import facts, xcopa
-from xllms.metrics.across_languages import compare, democratization, interval, mean
+from xllms.evaluation.benchmark import Benchmark, Metric
+from xllms.evaluation.judging import metrics_of, statistics_of
+from xllms.languages import Language, UnknownLanguage, get
+from xllms.metrics.across_languages import compare, democratization, interval, mean, spread
+from xllms.metrics.item_statistics import ItemStatistics, paired, value
+from xllms.metrics.item_statistics import interval as item_interval
+from xllms.metrics.many_tests import holm
 from xllms.records import Prediction
 
-_BENCHMARKS: dict[str, tuple[dict[str, dict[str, Any]], Callable[[Sequence[Prediction]], dict[str, Any]]]] = {
-    "facts": (facts.METRICS, facts.score),
-    "xcopa": (xcopa.METRICS, xcopa.score),
-}
+Cells = Mapping[str, Mapping[str, Sequence[Prediction]]]  # task -> model -> predictions
+Measured = Mapping[str, Mapping[str, Mapping[str, ItemStatistics]]]  # task -> model -> metric
 _COUNTS = ("decided", "undecided", "empty")
-LanguageScores = Mapping[str, Mapping[str, Mapping[str, Any]]]
+_GROUPS = ("resource", "script", "family")
 
 
-def summarise(
-    models: Sequence[str], predictions: Mapping[str, Mapping[str, Mapping[str, Sequence[Prediction]]]]
-) -> dict[str, Any]:
-    """Scores of all benchmarks.
+def summarise(models: Sequence[str], tables: Mapping[str, tuple[Benchmark, Cells]]) -> dict[str, Any]:
+    """Scores of all tables.
 
     Args:
         models: names, in the order of the pipeline.
-        predictions: benchmark -> language -> model -> predictions.
+        tables: name -> its benchmark, and task -> model -> predictions. A model may be missing from a table.
     """
     return {
         "models": list(models),
-        "benchmarks": {name: _benchmark(name, models, rows) for name, rows in predictions.items()},
+        "benchmarks": {name: _table(benchmark, models, cells) for name, (benchmark, cells) in tables.items()},
     }
 
 
-def _benchmark(
-    name: str, models: Sequence[str], rows: Mapping[str, Mapping[str, Sequence[Prediction]]]
-) -> dict[str, Any]:
-    metrics, score = _BENCHMARKS[name]
-    languages = {code: {model: score(rows[code][model]) for model in models} for code in sorted(rows)}
+def _table(benchmark: Benchmark, models: Sequence[str], cells: Cells) -> dict[str, Any]:
+    measured = {
+        key: {model: statistics_of(benchmark, found) for model, found in cells[key].items()} for key in sorted(cells)
+    }
+    seen = {name for by_model in measured.values() for found in by_model.values() for name in found}
+    metrics = {name: metric for name, metric in metrics_of(benchmark).items() if name in seen}
+    there = [model for model in models if any(model in by_model for by_model in measured.values())]
+    languages = {
+        key: {model: _cell(cells[key][model], measured[key][model]) for model in there if model in measured[key]}
+        for key in measured
+    }
+    pairs = list(combinations(there, 2))
     return {
-        "metrics": metrics,
+        "metrics": {name: asdict(metric) for name, metric in metrics.items()},
         "languages": languages,
         "summary": {
-            model: {metric: _over_languages(languages, model, metric) for metric in metrics} for model in models
+            model: {name: _over(languages, model, name, metric) for name, metric in metrics.items()} for model in there
         },
         "comparisons": [
             comparison
-            for a, b in combinations(models, 2)
-            for metric, about in metrics.items()
-            if (comparison := _compare(languages, a, b, metric, about["higher_is_better"]))
+            for a, b in pairs
+            for name, metric in metrics.items()
+            if (comparison := _compare(languages, a, b, name, metric))
         ],
+        "tests": {
+            f"{a}|{b}": {name: found for name in metrics if (found := tests(measured, a, b, name))} for a, b in pairs
+        },
     }
 
 
-def _over_languages(languages: LanguageScores, model: str, metric: str) -> dict[str, Any]:
-    rows = [row[model] for row in languages.values()]
-    values = [row[metric] for row in rows if row[metric] is not None]
-    result: dict[str, Any] = {"n_languages": len(values), "n": sum(row["n"] for row in rows)}
-    if values:
-        low, high = interval(values)
-        result |= {"mean": mean(values), "low": low, "high": high}
-    else:
-        result |= {"mean": None, "low": None, "high": None}
-    if metric == "off_target":
-        result |= {key: sum(row[key] for row in rows) for key in _COUNTS}
+def _cell(predictions: Sequence[Prediction], measured: Mapping[str, ItemStatistics]) -> dict[str, Any]:
+    """One language's figures of one model."""
+    cell: dict[str, Any] = {"n": len(predictions)}
+    intervals: dict[str, Any] = {}
+    for name, statistics in measured.items():
+        cell[name] = _said(value(statistics))
+        intervals[name] = [_said(end) for end in item_interval(statistics)]
+    cell["intervals"] = intervals
+    verdicts = [p.verdict for p in predictions]
+    if any(verdicts):
+        cell |= {
+            "decided": verdicts.count("right") + verdicts.count("wrong"),
+            "undecided": verdicts.count("undecided"),
+            "empty": verdicts.count("empty"),
+        }
+    return cell | {"unparsed": sum(p.parsed is None for p in predictions)}
+
+
+def _said(number: float) -> float | None:
+    """None where a metric says nothing, such as a rate of which nothing could be decided: JSON knows no NaN."""
+    return None if math.isnan(number) else number
+
+
+def _over(languages: Mapping[str, Any], model: str, name: str, metric: Metric) -> dict[str, Any]:
+    rows = {key: row[model] for key, row in languages.items() if model in row}
+    values = {key: row[name] for key, row in rows.items() if row.get(name) is not None}
+    result: dict[str, Any] = {"n_languages": len(values), "n": sum(row["n"] for row in rows.values())}
+    if not values:
+        return result | {"mean": None, "low": None, "high": None, "democratization": None}
+    scores = list(values.values())
+    low, high = interval(scores)
+    apart = spread(scores, higher_is_better=metric.higher_is_better)
+    result |= {"mean": mean(scores), "low": low, "high": high, **asdict(apart)}
+    if name == "off_target":
+        result |= {count: sum(row.get(count, 0) for row in rows.values()) for count in _COUNTS}
         result["democratization"] = None  # of a rate that should be 0, mean over best says nothing
     else:
-        result["democratization"] = democratization(values)
-    return result
+        result["democratization"] = democratization(scores)
+    return result | {"groups": _groups(values)}
 
 
-def _compare(languages: LanguageScores, a: str, b: str, metric: str, higher_is_better: bool) -> dict[str, Any] | None:
+def _groups(values: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
+    """Means by resource class, script and family."""
+    found: dict[str, dict[str, list[float]]] = {group: {} for group in _GROUPS}
+    for key, score in values.items():
+        language = _subject(key)
+        for group in _GROUPS if language else ():
+            found[group].setdefault(str(getattr(language, group)), []).append(score)
+    return {
+        group: {name: {"mean": mean(some), "n_languages": len(some)} for name, some in sorted(by_name.items())}
+        for group, by_name in found.items()
+    }
+
+
+def _subject(key: str) -> Language | None:
+    """The language that a row is about; of a pair, the one that is translated into."""
+    try:
+        return get(key.rpartition("-")[2])
+    except UnknownLanguage:  # a benchmark of somebody's own may have other rows
+        return None
+
+
+def _compare(languages: Mapping[str, Any], a: str, b: str, name: str, metric: Metric) -> dict[str, Any] | None:
     both = [
-        (row[a][metric], row[b][metric])
+        (row[a][name], row[b][name])
         for row in languages.values()
-        if row[a][metric] is not None and row[b][metric] is not None
+        if a in row and b in row and row[a].get(name) is not None and row[b].get(name) is not None
     ]
     if not both:
         return None
-    result = compare([x for x, _ in both], [y for _, y in both], higher_is_better=higher_is_better)
-    return {"a": a, "b": b, "metric": metric, **asdict(result)}
+    result = compare([x for x, _ in both], [y for _, y in both], higher_is_better=metric.higher_is_better)
+    return {"a": a, "b": b, "metric": name, **asdict(result)}
+
+
+def tests(measured: Measured, a: str, b: str, name: str) -> dict[str, dict[str, float | None]]:
+    """Paired tests of one metric within each language, p corrected over the languages.
+
+    Args:
+        measured: task -> model -> metric -> statistics, over the same items.
+        a: the model before.
+        b: the model after; the difference is b - a.
+        name: of the metric.
+    """
+    found = {
+        key: paired(by_model[a][name], by_model[b][name])
+        for key, by_model in measured.items()
+        if name in by_model.get(a, {}) and name in by_model.get(b, {})
+    }
+    tested = {key: test for key, test in found.items() if not math.isnan(test.difference)}
+    adjusted = holm([test.p for test in tested.values()])
+    return {
+        key: {
+            "difference": test.difference,
+            "low": _said(test.low),
+            "high": _said(test.high),
+            "p": test.p,
+            "p_holm": corrected,
+        }
+        for (key, test), corrected in zip(tested.items(), adjusted, strict=True)
+    }

@@ -38,7 +38,7 @@ def read_hub(
             record.
     """
     given = said(language, instruction_language, dataset_id)
-    rows = _rows(dataset_id, split, dict(columns or {}), config)
+    rows = hub_rows(dataset_id, split, config, dict(columns or {}))
     return rows_to_records(rows, f"{dataset_id} ({split})", INSTRUCTION_FORMS, form, given, skip_bad)
 
 
@@ -69,7 +69,14 @@ def push(folder: Path, repo_id: str, *, private: bool = True) -> str:
     return str(commit.commit_url)
 
 
-def _rows(dataset_id: str, split: str, columns: dict[str, str], config: str | None) -> Iterator[tuple[str, Any]]:
+def hub_rows(
+    dataset_id: str, split: str, config: str | None = None, columns: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Rows of a data set on the hub, as it streams in, each with the place that a message names.
+
+    Raises:
+        InputError: as `read_hub`.
+    """
     try:
         from datasets import load_dataset
     except ImportError:
@@ -79,7 +86,7 @@ def _rows(dataset_id: str, split: str, columns: dict[str, str], config: str | No
     number = 0
     try:
         for row in load_dataset(dataset_id, config, split=split, streaming=True):
-            yield f"{dataset_id} ({split}) row {number}", _renamed(row, columns, dataset_id)
+            yield f"{dataset_id} ({split}) row {number}", _renamed(row, columns or {}, dataset_id)
             number += 1
     except InputError:
         raise
@@ -92,7 +99,7 @@ def _rows(dataset_id: str, split: str, columns: dict[str, str], config: str | No
         ) from None
 
 
-def _renamed(row: Mapping[str, Any], columns: dict[str, str], dataset_id: str) -> dict[str, Any]:
+def _renamed(row: Mapping[str, Any], columns: Mapping[str, str], dataset_id: str) -> dict[str, Any]:
     absent = next((theirs for theirs in columns.values() if theirs not in row), None)
     if absent is not None:
         raise InputError(f"{dataset_id}: no column `{absent}`; there are {', '.join(row)}")

@@ -1,6 +1,6 @@
 """One static page per run, and the table that `xllms run` ends with."""
 
 from xllms.report.page import build
-from xllms.report.summary import summary_table
+from xllms.report.summary import scores_table, summary_table
 
-__all__ = ["build", "summary_table"]
+__all__ = ["build", "scores_table", "summary_table"]

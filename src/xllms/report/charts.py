@@ -10,6 +10,7 @@ from xllms.report.curves import Curve
 
 WIDTH, HEIGHT = 460, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
+_COLOURS = 6
 # Validation is logged a few times only: a line of so few points shows them as dots too.
 _DOTTED_BELOW = 25
 
@@ -68,12 +69,13 @@ def line_chart(title: str, x_label: str, y_label: str, curves: Sequence[Curve]) 
 def _line(curve: Curve, number: int, x: Axis, y: Axis) -> Markup:
     places = [(x.place(a), y.place(b)) for a, b in curve.points]
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
-    line = Markup('<polyline class="line c{}" points="{}"/>').format(number, path)
+    line = Markup('<polyline class="line c{}" points="{}"/>').format(number % _COLOURS, path)
     if len(places) >= _DOTTED_BELOW:
         return line
     dot = Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{} at {:g}: {:.4g}</title></circle>')
     return line + _join(
-        dot.format(number, *place, curve.label, *point) for place, point in zip(places, curve.points, strict=True)
+        dot.format(number % _COLOURS, *place, curve.label, *point)
+        for place, point in zip(places, curve.points, strict=True)
     )
 
 
@@ -134,7 +136,7 @@ def _svg(height: int, label: str, parts: Sequence[Markup]) -> Markup:
 
 def _figure(title: str, svg: Markup, legend: Sequence[str]) -> Markup:
     key = Markup('<span class="key c{}">{}</span>')
-    keys = _join(key.format(number, name) for number, name in enumerate(legend))
+    keys = _join(key.format(number % _COLOURS, name) for number, name in enumerate(legend))
     caption = Markup("<figcaption><strong>{}</strong> {}</figcaption>").format(title, keys)
     return Markup('<figure class="chart">') + caption + svg + Markup("</figure>")
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from xllms.errors import InputError
-from xllms.manifest import read_json
+from xllms.report.script import visible
 
 ABSENT = "–"
+SURE = 0.05  # of a corrected p
+GROUPS = ("resource", "script", "family")
 _MODEL_LABELS = {"base": "Base", "sft": "SFT", "dpo": "DPO"}
 
 
@@ -46,6 +46,14 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class GroupMean:
+    """The mean over the languages of one resource class, script or family."""
+
+    mean: float | None
+    n_languages: int
+
+
+@dataclass(frozen=True)
 class Mean:
     """A mean over languages with its 95% interval, and the counts behind it."""
 
@@ -58,6 +66,10 @@ class Mean:
     decided: int | None
     undecided: int | None
     empty: int | None
+    deviation: float | None = None
+    worst: float | None = None
+    best: float | None = None
+    groups: Mapping[str, Mapping[str, GroupMean]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,51 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Change:
+    """One language's difference between two models over its items; p is corrected for the number of languages."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is no chance, after the correction."""
+        return self.p < SURE
+
+
+@dataclass(frozen=True)
+class Within:
+    """Model `b` against model `a` within each language, over its items: where the difference is sure after Holm.
+
+    `better` and `worse` hold language codes, the surest first; `changes` those of all languages.
+    """
+
+    a: str
+    b: str
+    metric: Metric
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    changes: Mapping[str, Change]
+
+    @property
+    def tested(self) -> int:
+        """In how many languages both models were scored."""
+        return len(self.changes)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One resource class, script or family: each metric's mean of each model."""
+
+    by: str
+    name: str
+    n_languages: int
+    means: tuple[tuple[Metric, tuple[float | None, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """All scores of one benchmark: per language and model, summarised, and compared."""
 
@@ -91,6 +148,7 @@ class Benchmark:
     languages: Mapping[str, Mapping[str, Mapping[str, Any]]]
     summary: Mapping[str, Mapping[str, Mean]]
     comparisons: tuple[Comparison, ...]
+    tests: tuple[Within, ...] = ()
 
     @property
     def primary(self) -> Metric:
@@ -104,11 +162,58 @@ class Benchmark:
 
     def score(self, code: str, model: str, metric: Metric) -> float | None:
         """One language's score of one model, or None where nothing was measured."""
-        return _number(self.languages.get(code, {}).get(model, {}).get(metric.key))
+        return number(self.languages.get(code, {}).get(model, {}).get(metric.key))
+
+    def bounds_of(self, code: str, model: str, metric: Metric) -> tuple[float, float] | None:
+        """The 95% interval of one score, or None where there is none."""
+        ends = (self.languages.get(code, {}).get(model, {}).get("intervals") or {}).get(metric.key) or ()
+        low, high = map(number, ends) if len(ends) == 2 else (None, None)
+        return None if low is None or high is None else (low, high)
+
+    def extremes(self, model: str, metric: Metric) -> tuple[str, str] | None:
+        """The languages of one model's worst and best score; None where it has none."""
+        scores = [(v, code) for code in self.languages if (v := self.score(code, model, metric)) is not None]
+        if not scores:
+            return None
+        low, high = min(scores)[1], max(scores)[1]
+        return (low, high) if metric.higher_is_better else (high, low)
+
+    def unparsed(self, model: str) -> int:
+        """Answers of a model in which no answer was found, in all languages together."""
+        return sum(self.count(code, model, "unparsed") or 0 for code in self.languages)
+
+    def compared(self, a: str, b: str, metric: Metric) -> Comparison | None:
+        """The comparison over languages that stands beside a test within them."""
+        return next((c for c in self.comparisons if (c.a, c.b, c.metric) == (a, b, metric)), None)
+
+    @property
+    def grouped(self) -> list[Group]:
+        """Means by resource class, script and family: the largest groups first, one row each."""
+        found: dict[tuple[str, str], int] = {}
+        for means in self.summary.values():
+            for mean in means.values():
+                for by, members in mean.groups.items():
+                    for name, one in members.items():
+                        found[by, name] = max(found.get((by, name), 0), one.n_languages)
+        order = sorted(found, key=lambda key: (GROUPS.index(key[0]), -found[key], key[1]))
+        return [Group(by, name, found[by, name], self._group_means(by, name)) for by, name in order]
+
+    def _group_means(self, by: str, name: str) -> tuple[tuple[Metric, tuple[float | None, ...]], ...]:
+        def one(model: str, metric: Metric) -> float | None:
+            mean = self.summary.get(model, {}).get(metric.key)
+            group = mean.groups.get(by, {}).get(name) if mean else None
+            return group.mean if group else None
+
+        return tuple((metric, tuple(one(model, metric) for model in self.models)) for metric in self.metrics)
+
+    @property
+    def with_unparsed(self) -> bool:
+        """Whether any model gave answers in which none was found."""
+        return any(self.unparsed(model) for model in self.models)
 
     def count(self, code: str, model: str, key: str) -> int | None:
         """One language's count, such as `n` or `decided`."""
-        return _count(self.languages.get(code, {}).get(model, {}).get(key))
+        return count(self.languages.get(code, {}).get(model, {}).get(key))
 
     def items(self, code: str) -> int | None:
         """Items asked in a language: the most that any model answered."""
@@ -136,92 +241,17 @@ class Scores:
 
 def model_label(model: str) -> str:
     """A model's name as a heading."""
-    return _MODEL_LABELS.get(model, model)
+    return visible(_MODEL_LABELS.get(model, model))
 
 
-def read_scores(run: Path) -> Scores:
-    """Read `evaluation/scores.json` of a run folder.
-
-    Raises:
-        InputError: no scores, or a file that does not hold scores; each says which command makes it.
-    """
-    path = run / "evaluation" / "scores.json"
-    if not path.is_file():
-        raise InputError(f"{path}: there are no scores to report; run `xllms evaluate RECIPE` first")
-    value = read_json(path)
-    try:
-        models = tuple(str(model) for model in value["models"])
-        benchmarks = tuple(_benchmark(name, models, part) for name, part in value["benchmarks"].items())
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"{path}: does not hold scores ({type(error).__name__}: {error}); "
-            "run `xllms evaluate RECIPE --overwrite` to have it made again"
-        ) from None
-    if not models or not benchmarks:
-        raise InputError(f"{path}: names no model or no benchmark; run `xllms evaluate RECIPE --overwrite`")
-    return Scores(models, benchmarks)
-
-
-def _benchmark(name: str, models: tuple[str, ...], value: Mapping[str, Any]) -> Benchmark:
-    metrics = {
-        key: Metric(key, str(part["label"]), bool(part["higher_is_better"]), float(part["scale"]))
-        for key, part in value["metrics"].items()
-    }
-    if not metrics:
-        raise ValueError(f"benchmark {name} has no metric")
-    summary = {
-        model: {key: _mean(part) for key, part in by_metric.items() if key in metrics}
-        for model, by_metric in value["summary"].items()
-    }
-    comparisons = [
-        _comparison(part, metrics[part["metric"]])
-        for part in value.get("comparisons") or ()
-        if part["metric"] in metrics
-    ]
-    # One language or model without answers is a gap in the page, not a reason to have no page.
-    languages = {
-        code: {model: dict(cell or {}) for model, cell in by_model.items()}
-        for code, by_model in value["languages"].items()
-    }
-    return Benchmark(name, models, tuple(metrics.values()), languages, summary, tuple(comparisons))
-
-
-def _mean(value: Mapping[str, Any]) -> Mean:
-    return Mean(
-        mean=_number(value.get("mean")),
-        low=_number(value.get("low")),
-        high=_number(value.get("high")),
-        democratization=_number(value.get("democratization")),
-        n_languages=_count(value.get("n_languages")),
-        n=_count(value.get("n")),
-        decided=_count(value.get("decided")),
-        undecided=_count(value.get("undecided")),
-        empty=_count(value.get("empty")),
-    )
-
-
-def _comparison(value: Mapping[str, Any], metric: Metric) -> Comparison:
-    return Comparison(
-        a=str(value["a"]),
-        b=str(value["b"]),
-        metric=metric,
-        difference=_number(value.get("difference")),
-        low=_number(value.get("low")),
-        high=_number(value.get("high")),
-        p=_number(value.get("p")),
-        wins=int(value.get("wins") or 0),
-        ties=int(value.get("ties") or 0),
-        losses=int(value.get("losses") or 0),
-    )
-
-
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """A finite number, or None: JSON from Python may hold NaN."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
 
 
-def _count(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
+def count(value: Any) -> int | None:
+    """A whole number, or None."""
+    found = number(value)
+    return None if found is None else int(found)

@@ -1,10 +1,15 @@
-"""The heat map's cells: what is written in them, and which of nine colours they have."""
+"""The heat maps' cells: what is written in them, and which of nine colours they have.
+
+One map holds every table by its first metric, the other one table by any metric. A table has its own scale, from its
+lowest score to its highest: a BLEU of 20 and an accuracy of 20 % have nothing in common.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from xllms.report.data import Benchmark, Metric, model_label
-from xllms.report.script import LanguageInfo, describe
+from xllms.report.script import LanguageInfo, describe, visible
 
 STEPS = 9
 RESOURCE_ORDER = ("high", "medium", "low", "very-low", "unknown")
@@ -19,32 +24,58 @@ def step(value: float | None, low: float, high: float) -> int | None:
     return min(STEPS - 1, int((value - low) / (high - low) * STEPS))
 
 
-def switch_data(benchmarks: Sequence[Benchmark]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Cell:
+    """One score of the map of all tables; `step` is None where nothing was measured."""
+
+    text: str
+    step: int | None
+    value: float | None
+    starts: bool
+
+
+def matrix(benchmarks: Sequence[Benchmark], languages: Sequence[LanguageInfo]) -> list[tuple[LanguageInfo, list[Cell]]]:
+    """A row a language: every model's score in every table, by the table's primary metric."""
+    bounds = [benchmark.bounds(benchmark.primary) for benchmark in benchmarks]
+    return [
+        (
+            info,
+            [
+                Cell(benchmark.primary.show(value), step(value, *ends), value, number == 0)
+                for benchmark, ends in zip(benchmarks, bounds, strict=True)
+                for number, model in enumerate(benchmark.models)
+                for value in [benchmark.score(info.code, model, benchmark.primary)]
+            ],
+        )
+        for info in languages
+    ]
+
+
+def switch_data(benchmarks: Sequence[Benchmark], models: Sequence[str]) -> list[dict[str, Any]]:
     """What the metric switch needs: one entry per benchmark and metric, its texts ready to show."""
-    return [_entry(benchmark, metric) for benchmark in benchmarks for metric in _in_order(benchmark)]
+    return [_entry(benchmark, metric, models) for benchmark in benchmarks for metric in _in_order(benchmark)]
 
 
 def _in_order(benchmark: Benchmark) -> list[Metric]:
     return sorted(benchmark.metrics, key=lambda metric: metric.key != benchmark.primary.key)
 
 
-def _entry(benchmark: Benchmark, metric: Metric) -> dict[str, Any]:
+def _entry(benchmark: Benchmark, metric: Metric, models: Sequence[str]) -> dict[str, Any]:
     low, high = benchmark.bounds(metric)
     cells = {
         code: [
-            [metric.show(value), step(value, low, high), value]
-            for model in benchmark.models
+            [metric.show(value), step(value, low, high), _short(value)]
+            for model in models
             for value in [benchmark.score(code, model, metric)]
         ]
         for code in benchmark.languages
     }
     return {
-        "benchmark": benchmark.name,
-        "label": f"{benchmark.name}: {metric.heading}",
+        "label": f"{visible(benchmark.name)}: {metric.heading}",
         "higher": metric.higher_is_better,
         "low": metric.show(low),
         "high": metric.show(high),
-        "models": [model_label(model) for model in benchmark.models],
+        "models": [model_label(model) for model in models],
         "cells": cells,
     }
 
@@ -64,3 +95,8 @@ def groups(languages: Sequence[LanguageInfo], attribute: str) -> list[tuple[str,
         rank = {name: number for number, name in enumerate(RESOURCE_ORDER)}
         return sorted(found.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
     return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+
+
+def _short(value: float | None) -> float | None:
+    """Six digits are enough to sort by, and a third of the bytes."""
+    return None if value is None else float(f"{value:.6g}")

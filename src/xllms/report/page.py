@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from xllms.manifest import write_atomic
 from xllms.report import heatmap, summary
 from xllms.report.charts import dot_strip, line_chart
 from xllms.report.curves import Curve, TrainingLog, read_log
-from xllms.report.data import Benchmark, Scores, model_label, read_scores
+from xllms.report.data import Benchmark, Scores, model_label
 from xllms.report.failures import find_failures
-from xllms.report.samples import PER_LANGUAGE, read_preferences, read_samples
-from xllms.report.script import describe
+from xllms.report.links import prediction_file, prediction_folder
+from xllms.report.reading import read_scores
+from xllms.report.samples import allowance, read_preferences, read_samples
+from xllms.report.script import describe, script_name, visible
 from xllms.report.stages import duration, read_making
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -53,6 +56,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Names come from files too: nothing that reorders or hides what stands around it reaches the page.
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters.update(
         model=model_label,
@@ -61,7 +66,16 @@ def _environment() -> Environment:
         count=summary.count,
         sentence=summary.comparison_sentence,
     )
-    environment.globals.update(interval=summary.interval, decided_counts=summary.decided_counts, groups=heatmap.groups)
+    environment.globals.update(
+        interval=summary.interval,
+        decided_counts=summary.decided_counts,
+        spread=summary.spread,
+        score_interval=summary.score_interval,
+        groups=heatmap.groups,
+        script_name=script_name,
+        prediction_file=prediction_file,
+        prediction_folder=prediction_folder,
+    )
     return environment
 
 
@@ -69,6 +83,7 @@ def _context(run: Path, scores: Scores) -> dict[str, Any]:
     css, js = _asset("report.css"), _asset("report.js")
     benchmarks = scores.benchmarks
     languages = heatmap.languages_of(benchmarks)
+    allowed = allowance(benchmarks)
     return {
         "run": run.resolve().name,
         "version": __version__,
@@ -78,15 +93,25 @@ def _context(run: Path, scores: Scores) -> dict[str, Any]:
         "models": scores.models,
         "benchmarks": benchmarks,
         "languages": languages,
-        "switch": heatmap.switch_data(benchmarks),
+        "matrix": heatmap.matrix(benchmarks, languages) if len(benchmarks) > 1 else [],
+        "switch": heatmap.switch_data(benchmarks, scores.models),
+        "rows": _rows(benchmarks),
         "ordered": {benchmark.name: _ordered_chart(benchmark) for benchmark in benchmarks},
         "failures": {benchmark.name: find_failures(benchmark) for benchmark in benchmarks},
-        "samples": {b.name: read_samples(run, b.name, scores.models) for b in benchmarks},
-        "samples_per_language": PER_LANGUAGE,
+        "samples": {b.name: read_samples(run, b, allowed) for b in benchmarks},
+        "allowed": allowed,
+        # `xllms compare` calls its models RUN:MODEL, and there is nothing else in its folder.
+        "comparison": all(":" in model for model in scores.models),
+        "tested": any(benchmark.tests for benchmark in benchmarks),
         "preferences": read_preferences(run),
         "curves": {stage: _charts(log) if (log := read_log(run, stage)) else [] for stage in _TRAINED},
         "making": read_making(run),
     }
+
+
+def _rows(benchmarks: Sequence[Benchmark]) -> dict[str, int]:
+    """Number of the first table that has a language: where a link to its row leads."""
+    return {code: number for number, b in reversed(list(enumerate(benchmarks, 1))) for code in b.languages}
 
 
 def content_security_policy(css: str, js: str) -> str:

@@ -1,7 +1,8 @@
 """Text of any language on an HTML page: its language, its direction, and what must not stay invisible."""
 
+import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from babel import Locale
@@ -15,7 +16,7 @@ _UNKNOWN = "unknown"
 _SCRIPT_NAMES = {"Hans": "Han, simplified", "Hant": "Han, traditional"}
 # Embeddings, overrides and isolates reorder what stands around them. Marks such as U+200E and joiners such as
 # U+200C stay: Persian and CLDR's numbers need them.
-_REORDERING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 MAX_CHARACTERS = 600
 
 
@@ -49,7 +50,7 @@ def describe(code: str) -> LanguageInfo:
     try:
         known = get(code)
     except InputError:
-        return _undescribed(code)
+        return _pair(*code.split("-")) if code.count("-") == 1 and "_" in code else _undescribed(code)
     return LanguageInfo(
         code=code,
         name=known.name,
@@ -60,6 +61,12 @@ def describe(code: str) -> LanguageInfo:
         resource=str(known.resource or _UNKNOWN),
         bcp47=known.bcp47,
     )
+
+
+def _pair(source: str, target: str) -> LanguageInfo:
+    """A row that goes from one language into another: it is about the second."""
+    into = describe(target)
+    return replace(into, code=f"{source}-{target}", name=f"{describe(source).name} → {into.name}")
 
 
 def script_name(code: str) -> str:
@@ -76,28 +83,24 @@ def _undescribed(code: str) -> LanguageInfo:
     return LanguageInfo(code, code, "", script_name(script), _UNKNOWN, direction, _UNKNOWN, bcp47)
 
 
-def text_in(text: str, language: str | None) -> Text:
+def text_in(text: str, language: str | None, *, most: int = MAX_CHARACTERS, end: bool = False) -> Text:
     """A text in the named language, or in one that nobody knows.
+
+    Of a longer text the first `most` characters are kept; with `end` the last, since a prompt's examples come first.
 
     The direction is that of the text's first letter, so that an answer in the wrong script still reads right;
     a text without letters, such as a number, runs as its language does.
     """
     info = describe(language) if language else None
-    cut = len(text) if len(text) > MAX_CHARACTERS else 0
-    shown = text[:MAX_CHARACTERS] + "…" if cut else text
+    cut = len(text) if len(text) > most else 0
+    shown = text if not cut else f"…{text[-most:]}" if end else f"{text[:most]}…"
     direction = _direction(text) or (info.direction if info else "ltr")
     return Text(visible(shown), info.bcp47 if info else "", direction, cut)
 
 
 def visible(text: str) -> str:
     """The text with control and reordering characters and lone surrogates spelled out, as ⟦U+202E⟧."""
-    return "".join(f"⟦U+{ord(c):04X}⟧" if _is_hidden(c) else c for c in text)
-
-
-def _is_hidden(character: str) -> bool:
-    if character in "\n\t":
-        return False
-    return ord(character) in _REORDERING or unicodedata.category(character) in ("Cc", "Cs")
+    return _HIDDEN.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text)
 
 
 def _direction(text: str) -> str | None:

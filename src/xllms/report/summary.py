@@ -1,10 +1,21 @@
 """The plain-text table that `xllms run` ends with: every model and metric, and the languages at both ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from xllms.report.data import ABSENT, Benchmark, Comparison, Mean, Metric, model_label, read_scores
+from xllms.report.data import (
+    ABSENT,
+    Benchmark,
+    Comparison,
+    Mean,
+    Metric,
+    Scores,
+    Within,
+    model_label,
+)
 from xllms.report.failures import Failure, ranked
+from xllms.report.reading import parse_scores, read_scores
 from xllms.report.script import describe
 
 EXTREMES = 5
@@ -19,7 +30,15 @@ def summary_table(run: Path) -> str:
     Raises:
         InputError: the run has no scores; says which command makes them.
     """
-    scores = read_scores(run)
+    return _table(read_scores(run))
+
+
+def scores_table(value: Mapping[str, Any]) -> str:
+    """The same of scores in memory, such as those of a comparison."""
+    return _table(parse_scores(value, "scores"))
+
+
+def _table(scores: Scores) -> str:
     return "\n".join(line for benchmark in scores.benchmarks for line in _benchmark(benchmark))
 
 
@@ -60,6 +79,25 @@ def interval(metric: Metric, mean: Mean) -> str:
     return f"{metric.show(mean.low)} to {metric.show(mean.high)}"
 
 
+def spread(benchmark: Benchmark, model: str, metric: Metric, mean: Mean) -> list[str]:
+    """How far the languages lie apart, with the worst and the best named, a line each; none where not measured."""
+    ends = benchmark.extremes(model, metric)
+    if mean.deviation is None or ends is None:
+        return []
+    worst, best = (describe(code).name for code in ends)
+    return [
+        f"spread {metric.show(mean.deviation)}",
+        f"worst {metric.show(mean.worst)}, {worst}",
+        f"best {metric.show(mean.best)}, {best}",
+    ]
+
+
+def score_interval(benchmark: Benchmark, code: str, model: str, metric: Metric) -> str:
+    """The 95% interval of one language's score, as it stands under it; empty where there is none."""
+    ends = benchmark.bounds_of(code, model, metric)
+    return "" if ends is None else "–".join(map(metric.show, ends))
+
+
 def decided_counts(mean: Mean) -> str:
     """The counts behind an off-target rate; empty where there are none."""
     names = (("decided", mean.decided), ("undecided", mean.undecided), ("empty", mean.empty))
@@ -85,6 +123,7 @@ def _benchmark(benchmark: Benchmark) -> list[str]:
         *_aligned([_HEADER, *rows]),
         "",
         *([*_aligned([_PAIRED, *paired]), ""] if paired else []),
+        *([*map(_within, benchmark.tests), ""] if benchmark.tests else []),
         *_extremes(benchmark),
         "",
     ]
@@ -103,6 +142,21 @@ def _paired(c: Comparison) -> tuple[str, ...]:
     counts = (str(c.wins), str(c.ties), str(c.losses))
     p = p_value(c.p).replace("\u00a0", " ").removeprefix("p ").removeprefix("= ")
     return (c.metric.heading, f"{c.a} → {c.b}", show(c.difference), bounds, p, *counts, verdict(c))
+
+
+def _within(test: Within) -> str:
+    """How many languages moved for sure, and which."""
+    named = [
+        f"{word} in {len(codes)}" + (f" ({_names(codes)})" if codes else "")
+        for word, codes in (("better", test.better), ("worse", test.worse))
+    ]
+    head = f"  {test.metric.heading}, {test.a} → {test.b}, sure within a language (Holm): "
+    return f"{head}{', '.join(named)} of {test.tested}"
+
+
+def _names(codes: Sequence[str]) -> str:
+    more = ", ..." if len(codes) > EXTREMES else ""
+    return ", ".join(describe(code).name for code in codes[:EXTREMES]) + more
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

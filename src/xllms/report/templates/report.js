@@ -9,7 +9,7 @@
   $$("form").forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));
 
   heatMap();
-  $$("table.languages").forEach(sortable);
+  $$("table.sortable").forEach(sortable);
   $$("[data-filter]").forEach(filterable);
   $$("[data-picker]").forEach(picker);
   window.addEventListener("hashchange", followHash);
@@ -24,7 +24,7 @@
     function paint(entry) {
       const ramp = entry.higher ? "good" : "bad";
       map.className = "map " + ramp;
-      $(".ramp").className = "ramp " + ramp;
+      $("[data-ramp]").className = "ramp " + ramp;
       $(".legend-title").textContent = entry.label;
       $("[data-low]").textContent = entry.low;
       $("[data-high]").textContent = entry.high;
@@ -115,7 +115,7 @@
       button.append(...header.childNodes);
       header.append(button);
       button.addEventListener("click", () => {
-        const numeric = column >= 5;
+        const numeric = header.classList.contains("number");
         const before = header.getAttribute("aria-sort");
         const direction = before ? (before === "ascending" ? "descending" : "ascending")
           : numeric ? "descending" : "ascending";
@@ -184,9 +184,15 @@
     show();
   }
 
+  // A row may be called anything: 50% is no address.
+  function named(address) {
+    try { return document.getElementById(decodeURIComponent(address)); } catch { return document.getElementById(address); }
+  }
+
   function followHash() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = named(location.hash.slice(1));
     if (!target) return;
+    for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     const controls = target.matches("details.samples") && $$("[data-picker]").find(
       (one) => target.id.startsWith(one.dataset.picker + "-"));
     if (controls) controls.dispatchEvent(new CustomEvent("pick", { detail: target.id }));

@@ -1,0 +1,197 @@
+"""The evaluation stage: what is there stays, what is missing is asked, and nothing is asked twice."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import shared_data, write_recipe
+from xllms import pipeline
+from xllms.engines.protocol import Sampling, Usage, Written
+from xllms.errors import InputError, XllmsError
+from xllms.evaluation import stage
+from xllms.evaluation.subjects import Subject
+from xllms.manifest import ChangedSettings
+from xllms.predictions import read_predictions
+from xllms.recipe import EvaluationSettings
+from xllms.recipe_file import load_recipe
+
+OWN = """
+from collections.abc import Iterator
+
+from xllms.evaluation.benchmark import Asked, Benchmark, Item, Table, Task
+
+
+class Sums(Benchmark):
+    name = "sums"
+
+    def tables(self, asked: Asked) -> Iterator[Table]:
+        items = [Item(f"sums:{i}", f"What is {i} + {i}?", str(2 * i)) for i in range(asked.limit or 20)]
+        yield Table("sums", [Task(one.code, one.code, tuple(
+            Item(f"{one.code}:{item.id}", f"{one.name}: {item.prompt}", item.reference) for item in items
+        )) for one in asked.languages], max_new_tokens=4)
+
+
+benchmark = Sums()
+"""
+
+
+class Adder:
+    """An engine that counts what it is asked, and dies when told to."""
+
+    name = "adder"
+
+    def __init__(self, dies_after: int | None = None, says: str = "") -> None:
+        self.asked: list[str] = []
+        self.usage = Usage()
+        self._dies_after, self._says = dies_after, says
+
+    def write(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        max_new_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[Written]:
+        if self._dies_after is not None and len(self.asked) >= self._dies_after:
+            raise XllmsError("the engine died")
+        self.asked += [prompt for prompt, _ in prompts]
+        return [Written(self._says or str(2 * int(prompt.split()[-1][:-1])), True) for prompt, _ in prompts]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "sums.py"
+    path.write_text(OWN)
+    return path
+
+
+def run(own: Path, engine: Adder, folder: Path, identity: str = "a", **settings: object) -> None:
+    given = {"languages": ("Swahili", "German"), "benchmarks": (str(own),), "batch_items": 7, **settings}
+    subject = Subject("base", identity, lambda: engine)
+    stage.run(EvaluationSettings.model_validate(given), folder, [subject], folder / "evaluation", {})
+
+
+def scores(folder: Path) -> Any:
+    return json.loads((folder / "evaluation" / "scores.json").read_text())["benchmarks"]
+
+
+def test_a_benchmark_of_ones_own_is_a_short_file(own: Path, tmp_path: Path) -> None:
+    run(own, Adder(), tmp_path)
+    cell = scores(tmp_path)["sums"]["languages"]["swh_Latn"]["base"]
+    assert (cell["n"], cell["accuracy"], cell["unparsed"]) == (20, 1.0, 0)
+    low, high = cell["intervals"]["accuracy"]
+    assert 0.8 < low < 1 and high == 1  # twenty right of twenty are no proof of perfection
+
+
+def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_bytes(own: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(own, Adder(), whole)
+    first, second = Adder(dies_after=15), Adder()
+    with pytest.raises(XllmsError, match="died"):
+        run(own, first, broken)
+    assert not (broken / "evaluation" / "scores.json").exists()
+    assert not list(broken.rglob("*.parquet"))
+    run(own, second, broken)
+    assert len(first.asked) == 21  # three units of seven
+    assert len(first.asked) + len(second.asked) == 40
+    assert not set(first.asked) & set(second.asked)
+    files = [path.relative_to(whole) for path in whole.rglob("*.parquet")] + [Path("evaluation/scores.json")]
+    assert len(files) == 3
+    assert all((whole / path).read_bytes() == (broken / path).read_bytes() for path in files)
+    assert not list(broken.rglob("units"))
+
+
+def test_a_cut_off_unit_is_not_taken_for_a_finished_one(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(XllmsError):
+        run(own, Adder(dies_after=7), tmp_path)
+    (unit,) = tmp_path.rglob("units/*.jsonl")
+    unit.rename(unit.with_name(f".part-1-{unit.name}"))  # as a kill while it is written leaves it
+    again = Adder()
+    run(own, again, tmp_path)
+    assert len(again.asked) == 40
+
+
+def test_a_language_more_is_asked_alone_and_the_others_stay(own: Path, tmp_path: Path) -> None:
+    run(own, Adder(), tmp_path)
+    more = Adder()
+    run(own, more, tmp_path, languages=("Swahili", "German", "Thai"))
+    assert len(more.asked) == 20
+    assert set(scores(tmp_path)["sums"]["languages"]) == {"swh_Latn", "deu_Latn", "tha_Thai"}
+    nothing = Adder()
+    run(own, nothing, tmp_path, languages=("Swahili", "German", "Thai"))
+    assert nothing.asked == []
+
+
+def test_another_model_of_the_same_name_or_other_items_are_refused(own: Path, tmp_path: Path) -> None:
+    run(own, Adder(), tmp_path)
+    with pytest.raises(ChangedSettings, match="made by another `base`"):
+        run(own, Adder(), tmp_path, identity="b")
+    with pytest.raises(ChangedSettings, match="of other items"):
+        run(own, Adder(), tmp_path, limit=5)
+
+
+def test_answers_of_nothing_and_of_ten_thousand_lines_are_counted(own: Path, tmp_path: Path) -> None:
+    empty, long = tmp_path / "empty", tmp_path / "long"
+    run(own, Adder(says=" "), empty)
+    run(own, Adder(says="habari\n" * 10_000), long)
+    assert scores(empty)["sums"]["languages"]["swh_Latn"]["base"] | {"intervals": None} == {
+        "n": 20,
+        "accuracy": 0.0,
+        "intervals": None,
+        "unparsed": 20,
+    }
+    assert scores(long)["sums"]["languages"]["swh_Latn"]["base"]["accuracy"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 +", "cannot be read as a benchmark: SyntaxError"),
+        ("x = 1", "sets no `benchmark`"),
+        (OWN.replace('"sums"', '"facts"', 1), "name of a benchmark that is here already"),
+    ],
+)
+def test_a_broken_file_of_ones_own_is_named(own: Path, tmp_path: Path, text: str, message: str) -> None:
+    own.write_text(text)
+    with pytest.raises(InputError, match=message) as raised:
+        run(own, Adder(), tmp_path)
+    assert str(own) in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run up to sft, evaluated on its facts, then on XCOPA beside them."""
+    folder = tmp_path_factory.mktemp("run")
+    path = write_recipe(folder, tiny_model_folder)
+    pipeline.run(load_recipe(path), ("instructions", "sft", "evaluation"))
+    yield path
+
+
+def test_a_benchmark_more_is_no_change_of_settings(finished: Path) -> None:
+    data = shared_data("xcopa").parent
+    more = [f"evaluation.data={data}", "evaluation.benchmarks=[facts, xcopa]", "evaluation.limit=4"]
+    recipe = load_recipe(finished, [*more, "evaluation.xcopa.ways=[ranked, written]"])
+    before = (recipe.output / "evaluation/predictions/facts/sft/swh_Latn.parquet").stat().st_mtime_ns
+    pipeline.run(recipe, ("evaluation", "report"))
+    after = (recipe.output / "evaluation/predictions/facts/sft/swh_Latn.parquet").stat().st_mtime_ns
+    assert before == after
+    tables = scores(recipe.output)
+    assert set(tables) == {"facts", "xcopa.ranked", "xcopa.written"}
+    assert set(tables["xcopa.ranked"]["languages"]) == {"swh_Latn", "tha_Thai"}
+    ranked = read_predictions(recipe.output / "evaluation/predictions/xcopa.ranked/sft/swh_Latn.parquet")
+    for one in ranked:
+        first_wins = one.scores["logprob1"] >= one.scores["logprob2"]
+        assert one.parsed == ("0" if first_wins else "1")
+        assert one.correct == (one.output == one.reference)
+    # The next call that asks for facts alone keeps what was measured.
+    pipeline.run(load_recipe(finished, ["evaluation.limit=4"]), ("evaluation",))
+    assert set(scores(recipe.output)) == {"facts", "xcopa.ranked", "xcopa.written"}
+
+
+def test_a_model_that_is_not_there_is_named(finished: Path) -> None:
+    with pytest.raises(XllmsError, match=r"no model `dpo` yet; it has base, sft"):
+        pipeline.run(load_recipe(finished, ["evaluation.models=[dpo]"]), ("evaluation",))

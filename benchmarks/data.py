@@ -31,7 +31,8 @@ from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
-from xllms.instructions.contamination import NgramIndex, benchmark_texts, build_index
+from xllms.instructions.benchmark_texts import benchmark_texts
+from xllms.instructions.contamination import NgramIndex, build_index
 from xllms.instructions.duplicates import mark_duplicates
 from xllms.instructions.gates import passes
 from xllms.languages import UnknownLanguage, get

@@ -433,6 +433,22 @@ def test_a_folder_that_cannot_be_made_is_one_line(xllms: Xllms, recipe: Path) ->
     assert str(recipe.parent / "run") in said.line
 
 
+def test_nothing_in_a_message_acts_on_the_terminal(xllms: Xllms, recipe: Path) -> None:
+    said = xllms("show", "\x1b[2J\x07\nrun")
+    assert said.code == 2
+    assert "⟦U+001B⟧[2J⟦U+0007⟧⟦U+000A⟧run: holds no scores" in said.line
+    folder = recipe.parent / "sw"
+    folder.mkdir()
+    (folder / "test.sw.jsonl").write_text(
+        '{"premise": "a", "choice1": "b", "choice2": "c", "question": "\\u001b[2J\\n", "label": 0, "idx": 0}'
+    )
+    recipe.write_text(recipe.read_text() + "evaluation:\n  benchmarks: [xcopa]\n")
+    said = xllms("evaluate", recipe, "--data", recipe.parent)
+    assert said.code == 2
+    assert "\x1b" not in said.err
+    assert "question is `⟦U+001B⟧[2J⟦U+000A⟧`, not cause or effect" in said.line
+
+
 def test_what_nobody_foresaw_is_one_line_too(xllms: Xllms, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero\nsecond line")

@@ -9,7 +9,7 @@ import pytest
 
 from xllms.comparing import compare, write
 from xllms.errors import InputError
-from xllms.evaluation.benchmarks import facts
+from xllms.evaluation.benchmarks import facts, find
 from xllms.evaluation.scores import summarise
 from xllms.manifest import write_atomic
 from xllms.predictions import predictions_folder, read_predictions, write_predictions
@@ -99,6 +99,55 @@ def test_another_right_answer_is_another_version_of_the_data(runs: tuple[Path, P
         compare([f"{runs[0]}:sft", f"{runs[1]}:sft"])
 
 
+def test_other_prompts_are_not_compared(runs: tuple[Path, Path]) -> None:
+    path = predictions_folder(runs[1], "facts", "sft") / "swh_Latn.parquet"
+    found = read_predictions(path)
+    write_predictions(path, [one.model_copy(update={"prompt": f"1 + 1?\n2\n\n{one.prompt}"}) for one in found])
+    with pytest.raises(InputError, match=r"facts, swh_Latn: item swh_Latn:0 was asked in other words .*shots"):
+        compare([f"{runs[0]}:sft", f"{runs[1]}:sft"])
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ca/run", "cb/run", "cb/other"):
+        answers(tmp_path / name, "sft", "swh_Latn", 10)
+    names = [str(tmp_path / name) for name in ("ca/run", "cb/run", "cb/other")]
+    assert compare(names)["models"] == ["ca/run:sft", "cb/run:sft", "other:sft"]
+    assert compare(names[1:])["models"] == ["run:sft", "other:sft"]
+    monkeypatch.chdir(tmp_path / "ca" / "run")
+    assert compare([".", "../../cb/run"])["models"] == ["ca/run:sft", "cb/run:sft"]
+    with pytest.raises(InputError, match="named twice"):
+        compare([".:sft", "../run"])
+
+
+@pytest.mark.parametrize("name", ["started.json", "manifest.json", "predictions/facts/sft/swh_Latn.parquet"])
+def test_a_comparison_overwrites_no_run(runs: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    scores = compare([f"{runs[0]}:sft", f"{runs[1]}:sft"])
+    write_atomic(tmp_path / "c" / "evaluation" / name, "{}")
+    write_atomic(tmp_path / "c" / "evaluation" / "scores.json", "{}")
+    with pytest.raises(InputError, match="is a run with scores of its own; give another folder"):
+        write(scores, tmp_path / "c")
+    assert (tmp_path / "c" / "evaluation" / "scores.json").read_text() == "{}"
+    assert write(scores, tmp_path / "d") == write(scores, tmp_path / "d"), "an earlier comparison may be replaced"
+
+
+def test_a_benchmark_file_may_use_all_of_python(tmp_path: Path) -> None:
+    own = tmp_path / "riddles.py"
+    own.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "from xllms.evaluation.benchmark import Benchmark\n\n\n"
+        "@dataclass\nclass Riddle:\n    known: ClassVar[int] = 0\n    text: str = ''\n\n\n"
+        "class Riddles(Benchmark):\n    name = 'riddles'\n\n\n"
+        "benchmark = Riddles()\n"
+    )
+    assert find(str(own)).name == "riddles"
+    own.write_text("1 / 0\n")
+    with pytest.raises(InputError, match="cannot be read as a benchmark: ZeroDivisionError"):
+        find(str(own))
+    assert "xllms_own_riddles" not in sys.modules
+
+
 @pytest.fixture
 def evaluated(runs: tuple[Path, Path]) -> Path:
     run = runs[0]
@@ -126,9 +175,19 @@ def test_the_worst_answers_are_shown_and_none_of_them_acts_on_the_terminal(evalu
     assert "nothing to show" in show(evaluated, languages=["swh_Latn"], only="undecided")
 
 
+def test_an_items_name_does_not_act_on_the_terminal_either(evaluated: Path) -> None:
+    path = predictions_folder(evaluated, "facts", "sft") / "swh_Latn.parquet"
+    found = [one.model_copy(update={"id": f"{HOSTILE}\n{number}"}) for number, one in enumerate(read_predictions(path))]
+    write_predictions(path, found)
+    text = show(evaluated, languages=["Swahili"], worst=1)
+    assert "\u202e" not in text and "\x07" not in text
+    assert "⟦U+202E⟧gnp.exe⟦U+0007⟧⟦U+000A⟧" in text
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"only": "foo"}, "only foo: there is right, wrong, undecided, empty, unparsed"),
         ({"table": "xcopa"}, "no table of scores `xcopa`; there is facts"),
         ({"model": "dpo"}, "no model `dpo`; there is sft, base"),
         ({"languages": ["Thai"]}, "nothing in `Thai`; there is deu_Latn, swh_Latn"),
@@ -148,6 +207,9 @@ def test_the_commands(evaluated: Path, runs: tuple[Path, Path], tmp_path: Path) 
     compared = xllms("compare", f"{runs[0]}:sft", f"{runs[1]}:sft", "--output", tmp_path / "compared")
     assert compared.returncode == 0, compared.stderr
     assert compared.stdout.splitlines()[-1] == f"report: {tmp_path / 'compared' / 'report' / 'report.html'}"
+    refused = xllms("compare", f"{runs[0]}:sft", f"{runs[1]}:sft", "--output", runs[0])
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is a run with scores of its own" in refused.stderr
     shown = xllms("show", evaluated, "--language", "German", "--only", "unparsed", "--worst", 1)
     assert "(no answer found)" in shown.stdout
     refused = xllms("show", tmp_path / "nothing")

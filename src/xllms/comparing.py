@@ -1,10 +1,12 @@
 """Models of one run or of several, on the same items: `xllms compare`.
 
-Predictions are read as they stand; items are matched by their ids, and only what all models answered counts. Every
+Predictions are read as they stand; items are matched by their ids, and only what all models answered counts. They must
+have been asked in the same words: with other shots or another protocol, it is the prompt that would be compared. Every
 difference is tested over languages, and within each language over its items with Holm's correction.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from xllms.errors import InputError
 from xllms.evaluation.benchmark import Benchmark
 from xllms.evaluation.benchmarks import find
 from xllms.evaluation.scores import summarise
-from xllms.manifest import write_atomic
+from xllms.manifest import MANIFEST, STARTED, write_atomic
 from xllms.predictions import SUFFIX, read_predictions
 from xllms.recipe.evaluation import BENCHMARKS
 from xllms.records import Prediction
@@ -31,13 +33,11 @@ def compare(names: Sequence[str], tables: Sequence[str] = (), own: Sequence[str]
         own: files of benchmarks of one's own.
 
     Raises:
-        InputError: no such run or model, or nothing in common.
+        InputError: no such run or model, nothing in common, or other prompts or right answers of the same items.
     """
     if len(names) < 2:
         raise InputError("compare: name two models at least, such as runs/a:sft runs/b:sft")
-    models = {_label(name): _answers(name) for name in names}
-    if len(models) < len(names):
-        raise InputError("compare: the same model is named twice")
+    models = dict(zip(_labels(names), map(_answers, names), strict=True))
     benchmarks = {one.name: one for one in map(find, own)}
     common = set.intersection(*(set(found) for found in models.values()))
     wanted = [name for name in sorted(common) if not tables or name in tables or name.partition(".")[0] in tables]
@@ -48,10 +48,25 @@ def compare(names: Sequence[str], tables: Sequence[str] = (), own: Sequence[str]
 
 
 def write(scores: Mapping[str, Any], folder: Path) -> Path:
-    """Keep a comparison as a folder that the report is made from; the path of its scores."""
+    """Keep a comparison as a folder that the report is made from; the path of its scores.
+
+    Raises:
+        InputError: the folder is a run's, whose scores would be lost.
+    """
+    no_run(folder)
     path = folder / "evaluation" / "scores.json"
     write_atomic(path, json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def no_run(folder: Path) -> None:
+    """See to it that a comparison does not overwrite a run's evaluation.
+
+    Raises:
+        InputError: the folder holds one.
+    """
+    if any((folder / "evaluation" / name).exists() for name in (STARTED, MANIFEST, "predictions")):
+        raise InputError(f"compare: {folder} is a run with scores of its own; give another folder as --output")
 
 
 def _split(name: str) -> tuple[Path, str]:
@@ -59,9 +74,21 @@ def _split(name: str) -> tuple[Path, str]:
     return (Path(run), model) if colon and not Path(name).exists() else (Path(name), "")
 
 
-def _label(name: str) -> str:
-    run, model = _split(name)
-    return f"{run.name}:{model or _last(run)}"
+def _labels(names: Sequence[str]) -> list[str]:
+    """RUN:MODEL, of each run as much of the path's end as tells it from the others."""
+    named = [(run.resolve(), model or _last(run)) for run, model in map(_split, names)]
+    if len(set(named)) < len(named):
+        raise InputError("compare: the same model is named twice")
+    labels: list[str] = []
+    for length in range(1, max(len(run.parts) for run, _ in named) + 1):
+        before = Counter(labels)
+        labels = [
+            label if before[label] == 1 else f"{'/'.join(run.parts[-length:])}:{model}"
+            for label, (run, model) in zip(labels or [""] * len(named), named, strict=True)
+        ]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def _last(run: Path) -> str:
@@ -105,6 +132,11 @@ def _aligned(table: str, models: Mapping[str, _Tasks]) -> _Tasks:
         for one in shared:
             if any(other[one].reference != first[one].reference for other in others):
                 raise InputError(f"compare: {table}, {key}: item {one} has another right answer in another run")
+            if any(other[one].prompt != first[one].prompt for other in others):
+                raise InputError(
+                    f"compare: {table}, {key}: item {one} was asked in other words in another run (other shots or "
+                    "another protocol?); evaluate both runs with the same settings"
+                )
         if shared:
             aligned[key] = {model: [found[one] for one in shared] for model, found in by_model.items()}
     if not aligned:

@@ -1,4 +1,28 @@
-"""What xllms says when it cannot go on: what is wrong, where, and what to do next."""
+"""What xllms says when it cannot go on: what is wrong, where, and what to do next.
+
+A message may quote a data file or a model, whose text must neither act on a terminal nor break the one line.
+"""
+
+import re
+
+# Embeddings, overrides and isolates reorder what stands around them. Marks such as U+200E and joiners such as
+# U+200C stay: Persian and CLDR's numbers need them.
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_BREAK = re.compile("[\t\n\u2028\u2029]")
+
+
+def visible(text: str) -> str:
+    """The text with control and reordering characters and lone surrogates spelled out, as ⟦U+202E⟧."""
+    return _HIDDEN.sub(_spelled, text)
+
+
+def one_line(text: str) -> str:
+    """As `visible`, with line breaks and tabs spelled out, too."""
+    return _BREAK.sub(_spelled, visible(text))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return f"⟦U+{ord(found[0]):04X}⟧"
 
 
 class XllmsError(Exception):

@@ -27,7 +27,16 @@ from xllms.manifest import (
     write_atomic,
 )
 from xllms.processes import is_main, world_size
-from xllms.recipe import AlpacaSource, ChatTranslatorSettings, FileSource, HubSource, Recipe, Settings
+from xllms.recipe import (
+    AlpacaSource,
+    ChatTranslatorSettings,
+    FileSource,
+    HubSource,
+    LocalEngineSettings,
+    Recipe,
+    Settings,
+)
+from xllms.recipe.evaluation import BENCHMARKS
 
 if TYPE_CHECKING:
     from xllms.evaluation.subjects import Subject
@@ -125,6 +134,7 @@ def check(recipe: Recipe) -> None:
     benchmarks = recipe.instructions.contamination.data
     if benchmarks is not None and not benchmarks.is_dir():
         raise InputError(f"instructions.contamination.data: {benchmarks}: no such folder")
+    _check_evaluation(recipe)
     held = {language.code for language in resolve(recipe.languages)}
     for source in recipe.instructions.sources:
         if isinstance(source, AlpacaSource | FileSource | HubSource):
@@ -153,6 +163,18 @@ def check(recipe: Recipe) -> None:
                 f"{key}.languages: none of {', '.join(names)} is among the recipe's `languages`; "
                 f"name some of them in {key}.languages"
             )
+
+
+def _check_evaluation(recipe: Recipe) -> None:
+    settings = recipe.evaluation
+    for name in settings.benchmarks:
+        path = settings.options(name).path
+        if path is not None and not path.is_dir():
+            raise InputError(f"evaluation.{name if name in BENCHMARKS else 'own'}.path: {path}: no such folder")
+        if name.endswith(".py") and not Path(name).is_file():
+            raise InputError(f"evaluation.benchmarks: {name}: no such file")
+    for name in (*settings.engines, *([settings.judge.engine] if settings.judge else [])):
+        known(recipe.engines, name, "engines")
 
 
 def adapters(output: Path) -> dict[str, Path | None]:
@@ -198,7 +220,9 @@ def _engine_settings(named: Mapping[str, Settings], engines: Mapping[str, Settin
 
     def settled(one: Settings) -> dict[str, Any]:
         content = local_content(one)
-        return one.model_dump(mode="json", exclude=speed) | ({"content": content} if content else {})
+        # A local engine's draws hang on its batches.
+        drawn = {"batch_size"} if isinstance(one, LocalEngineSettings) else set()
+        return one.model_dump(mode="json", exclude=speed - drawn) | ({"content": content} if content else {})
 
     found = {name: settled(one) for name, one in named.items()}
     for name, one in named.items():

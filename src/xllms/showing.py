@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from xllms.errors import InputError
+from xllms.errors import InputError, one_line, visible
 from xllms.evaluation.benchmark import Metric
 from xllms.languages import UnknownLanguage, get
 from xllms.manifest import read_json
 from xllms.predictions import SUFFIX, predictions_folder, read_predictions
 from xllms.records import Prediction
-from xllms.report.script import visible
 
 _LONGEST = 600
+_ONLY = ("right", "wrong", "undecided", "empty", "unparsed")
 
 
 def show(
@@ -28,8 +28,10 @@ def show(
         only: right, wrong, undecided or empty: the language of the answer; unparsed; none: all.
 
     Raises:
-        InputError: no such run, table, model or language.
+        InputError: no such run, table, model or language, or nothing that `only` may be.
     """
+    if only and only not in _ONLY:
+        raise InputError(f"show --only {only}: there is {', '.join(_ONLY)}")
     scores = read_json(run / "evaluation" / "scores.json") if (run / "evaluation" / "scores.json").exists() else {}
     tables = list(scores.get("benchmarks", {}))
     table = _one_of(table, tables, "table of scores", run)
@@ -79,7 +81,7 @@ def _one(p: Prediction, metric: str) -> str:
     language = p.verdict and f"{p.verdict} language" + (f" ({p.found_language})" if p.verdict == "wrong" else "")
     scores = ", ".join(f"{name} {value:g}" for name, value in p.scores.items())
     lines = [
-        f"{p.id}  [{p.language}]  {scores}" + (f"  {language}" if language else ""),
+        one_line(f"{p.id}  [{p.language}]  {scores}" + (f"  {language}" if language else "")),
         f"  asked:  {_text(p.prompt)}",
         f"  answer: {_text(p.output) or '(nothing)'}",
     ]

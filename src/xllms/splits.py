@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from xllms.errors import InputError
-from xllms.manifest import read_manifest
+from xllms.formats.fields import digest
+from xllms.manifest import MANIFEST, read_manifest
 from xllms.records import Instruction, read_jsonl
 
 SPLITS = ("train", "validation", "feedback", "evaluation")
@@ -33,3 +34,16 @@ def read_split(folder: Path, split: str, *, required: bool = True) -> dict[str, 
             "`instructions.sources` and run the stage again with `--overwrite`"
         )
     return {path.stem: list(read_jsonl(path, Instruction)) for path in paths}
+
+
+def asked_in_evaluation(folder: Path | None) -> frozenset[str]:
+    """`prompt_key` of all that the evaluation asks of an instructions stage; empty where none is finished there."""
+    if folder is None or not (folder / MANIFEST).exists():
+        return frozenset()
+    split = read_split(folder, "evaluation", required=False)
+    return frozenset(prompt_key(one.instruction, one.input) for records in split.values() for one in records)
+
+
+def prompt_key(instruction: str, given: str) -> str:
+    """Identity of what is asked, whatever space stands around it."""
+    return digest(instruction.strip(), given.strip()).hex()[:32]

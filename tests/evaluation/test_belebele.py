@@ -91,6 +91,16 @@ def test_what_is_wrong_with_a_file_is_said(root: Path, capsys: pytest.CaptureFix
     write_rows(path, [row(0), row(1, "0")])
     with pytest.raises(InputError, match=r"the right answer is `0`, but must be 1 to 4"):
         tables(benchmark, root, "Swahili")
+    for odd in ("²", "9" * 5000):
+        write_rows(path, [row(0), row(1, odd)])
+        with pytest.raises(InputError, match=rf"swh_Latn\.jsonl:2: the right answer is `{odd[:40]}`, but must be"):
+            tables(benchmark, root, "Swahili")
+    write_rows(path, [row(0, "\x1b[2J\x07\n")])
+    with pytest.raises(InputError, match=r"the right answer is `⟦U\+001B⟧\[2J⟦U\+0007⟧⟦U\+000A⟧`, but"):
+        tables(benchmark, root, "Swahili")
+    write_rows(path, [{"\x1b[2J\n": 1}])
+    with pytest.raises(InputError, match=r"there is ⟦U\+001B⟧\[2J⟦U\+000A⟧"):
+        tables(benchmark, root, "Swahili")
     write_rows(path, [{"passage": "a", "question": "b", "answers": ["c"], "gold": 1}])
     with pytest.raises(InputError, match=r"no text in field `correct_answer_num` .*another version of the benchmark"):
         tables(benchmark, root, "Swahili")

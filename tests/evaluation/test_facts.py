@@ -53,8 +53,9 @@ def test_a_language_of_which_nothing_can_be_judged_has_no_rate_and_does_not_coun
     assert found["languages"]["swh_Latn"]["m"]["off_target"] is None
     summary = found["summary"]["m"]
     assert (summary["off_target"]["mean"], summary["off_target"]["n_languages"]) == (1.0, 1)
-    assert (summary["off_target"]["decided"], summary["off_target"]["undecided"]) == (1, 1)
-    assert summary["chrf"]["n_languages"] == 2
+    assert (summary["off_target"]["decided"], summary["off_target"]["undecided"]) == (1, 0)
+    assert summary["off_target"]["n"] == 1
+    assert (summary["chrf"]["n_languages"], summary["chrf"]["n"]) == (2, 2)
 
 
 def test_democratization_stands_beside_the_mean_and_comparisons_are_paired() -> None:

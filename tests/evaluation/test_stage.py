@@ -126,6 +126,83 @@ def test_a_language_more_is_asked_alone_and_the_others_stay(own: Path, tmp_path:
     assert nothing.asked == []
 
 
+def test_a_kill_and_a_language_more_ask_only_what_is_missing(own: Path, tmp_path: Path) -> None:
+    first, second = Adder(dies_after=15), Adder()
+    with pytest.raises(XllmsError, match="died"):
+        run(own, first, tmp_path)
+    run(own, second, tmp_path, languages=("Swahili", "German", "Thai"))
+    assert len(first.asked) + len(second.asked) == 60
+    assert not set(first.asked) & set(second.asked)
+
+
+def test_fewer_languages_take_nothing_out_of_the_scores(own: Path, tmp_path: Path) -> None:
+    run(own, Adder(), tmp_path)
+    nothing = Adder()
+    run(own, nothing, tmp_path, languages=("German",))
+    assert nothing.asked == []
+    assert set(scores(tmp_path)["sums"]["languages"]) == {"swh_Latn", "deu_Latn"}
+
+
+def test_a_corrected_answer_or_rule_is_scored_again_without_asking(own: Path, tmp_path: Path) -> None:
+    run(own, Adder(), tmp_path)
+    own.write_text(OWN.replace("str(2 * i)", 'str(2 * i) if i else "none"'))
+    nothing = Adder()
+    run(own, nothing, tmp_path)
+    assert nothing.asked == []
+    assert scores(tmp_path)["sums"]["languages"]["swh_Latn"]["base"]["accuracy"] == pytest.approx(19 / 20)
+
+
+def test_models_that_answered_other_items_are_held_against_each_other_on_those_in_common(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = own.read_text()
+    given = EvaluationSettings.model_validate({"languages": ("Swahili",), "benchmarks": (str(own),)})
+    few, many = (Subject(name, name, Adder) for name in ("few", "many"))
+    stage.run(given.model_copy(update={"limit": 5}), tmp_path, [few], tmp_path / "evaluation", {})
+    own.write_text(text)
+    other = tmp_path / "other.py"
+    other.write_text(text.replace('"sums"', '"others"').replace("sums:", "others:"))
+    stage.run(given.model_copy(update={"limit": 8}), tmp_path, [many], tmp_path / "evaluation", {})
+    both = given.model_copy(update={"benchmarks": (str(other),), "limit": 3})
+    stage.run(both, tmp_path, [few, many], tmp_path / "evaluation", {})
+    assert "sums: left out" in capsys.readouterr().err
+    assert scores(tmp_path)["others"]["languages"]["swh_Latn"]["few"]["n"] == 3
+
+
+def test_half_a_surrogate_pair_stops_nothing(own: Path, tmp_path: Path) -> None:
+    run(own, Adder(says="\ud83d broken"), tmp_path)
+    (first, *_) = read_predictions(tmp_path / "evaluation/predictions/sums/base/swh_Latn.parquet")
+    assert first.output == "? broken"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN.replace('f"{one.code}:{item.id}"', '"one"'), "two items of sums are called `one`"),
+        (OWN.replace("Task(one.code,", 'Task("all",'), "two tasks of sums are called `all`"),
+        (OWN.replace('Table("sums"', 'Table("facts"'), "a table is called `facts`"),
+        (OWN.replace("asked.limit or 20", "0"), "has no items"),
+    ],
+)
+def test_names_that_would_mix_results_are_refused(own: Path, tmp_path: Path, text: str, message: str) -> None:
+    own.write_text(text)
+    with pytest.raises(InputError, match=message):
+        run(own, Adder(), tmp_path)
+
+
+def test_a_table_without_a_limit_of_its_own_has_the_recipes(own: Path, tmp_path: Path) -> None:
+    own.write_text(OWN.replace(", max_new_tokens=4", ""))
+    limits = []
+
+    class Noting(Adder):
+        def write(self, prompts: Any, max_new_tokens: int, *rest: Any, **more: Any) -> list[Written]:
+            limits.append(max_new_tokens)
+            return super().write(prompts, max_new_tokens, *rest, **more)
+
+    run(own, Noting(), tmp_path)
+    assert set(limits) == {32}
+
+
 def test_another_model_of_the_same_name_or_other_items_are_refused(own: Path, tmp_path: Path) -> None:
     run(own, Adder(), tmp_path)
     with pytest.raises(ChangedSettings, match="made by another `base`"):

@@ -39,6 +39,25 @@ def test_a_split_that_some_languages_lack_is_said(capsys: pytest.CaptureFixture[
     assert "left out" in capsys.readouterr().err
 
 
+def test_validation_files_stand_in_for_test_files_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    root = shared_data("xcopa")
+    without = sorted(folder for folder in xcopa.LANGUAGES if not (root / folder / f"test.{folder}.jsonl").exists())
+    assert len(without) == 6
+    both = {task.key: task.items for task in tables(root)["xcopa.ranked"].tasks}
+    said = f"xcopa: no test file, so the validation file is asked: {', '.join(without)}\n"
+    assert capsys.readouterr().err == said
+    validation = {task.key: task.items for task in tables(root, split="validation")["xcopa.ranked"].tasks}
+    test = {task.key: task.items for task in tables(root, split="test")["xcopa.ranked"].tasks}
+    assert capsys.readouterr().err.count("no test file") == 0
+    assert both == validation | test
+    ids = [item.id for by_key in (validation, test) for items in by_key.values() for item in items]
+    assert len(ids) == len(set(ids)) == 12 * 100 + 6 * 500
+    (written,) = tables(root, split="test", ways=("written",), limit=1).values()
+    assert (
+        written.tasks[0].items[0].id.startswith(f"xcopa:{next(f for f in xcopa.LANGUAGES if f not in without)}:test:")
+    )
+
+
 def test_the_words_are_those_of_the_harness() -> None:
     found = {task.key: task for task in tables(shared_data("xcopa"), split="validation")["xcopa.ranked"].tasks}
     english = found["eng_Latn"].items[0]
@@ -82,6 +101,17 @@ def test_the_authors_way_asks_for_a_letter() -> None:
 def test_the_letter_is_found_or_nothing_is(output: str, found: str | None) -> None:
     item = Item("x", "?", "A", source="he left\nhe stayed at home")
     assert xcopa.benchmark.parse(item, output) == found
+
+
+@pytest.mark.parametrize("form", ["-{}: {}", "({}) {}", "{}. {}", "{}) {}", "**{}** {}"])
+def test_of_all_real_choices_one_is_an_answer_and_both_are_none(form: str) -> None:
+    for task in tables(shared_data("xcopa"), ways=("written",), limit=100)["xcopa.written"].tasks:
+        for item in task.items:
+            both = [form.format(*named) for named in zip("AB", item.source.split("\n"), strict=True)]
+            assert [xcopa.benchmark.parse(item, one) for one in both] == ["A", "B"]
+            for apart in (", ", " ", "\n"):
+                assert xcopa.benchmark.parse(item, apart.join(both)) is None
+            assert xcopa.benchmark.parse(item, item.prompt) is None
 
 
 @given(st.text(max_size=200))

@@ -19,17 +19,17 @@ from pydantic import ValidationError
 from tests.conftest import shared_data
 from tests.instructions.test_duplicates import flores
 from xllms.errors import InputError
+from xllms.instructions.benchmark_texts import READERS, absent_benchmarks, benchmark_texts
 from xllms.instructions.contamination import (
     FIELDS,
     ContaminationReport,
     Hit,
     NgramIndex,
-    absent_benchmarks,
-    benchmark_texts,
     build_index,
 )
 from xllms.instructions.duplicates import normalise
 from xllms.recipe.cleaning import ContaminationSettings
+from xllms.recipe.evaluation import BENCHMARKS
 from xllms.records import Instruction
 
 DEFAULT = ContaminationSettings()
@@ -61,14 +61,41 @@ def index(texts: list[tuple[str, str]]) -> NgramIndex:
 def test_every_benchmark_at_hand_is_read(texts: list[tuple[str, str]]) -> None:
     counts = Counter(name for name, _ in texts)
     folder = shared_data("flores200").parent
-    assert counts["flores200"] == 510 * 205
+    assert counts["flores"] == 510 * 205
     assert counts["mgsm"] == 11 * 250
     assert counts["xcopa"] == 3 * sum(len(p.read_text().splitlines()) for p in folder.glob("xcopa/*/*.jsonl"))
     assert counts["self_instruct"] == 3 * 252
     assert counts["x_alpacaeval"] == 13 * 805
     assert counts["paws_x"] > 2 * 9 * 1900
     assert counts["language_confusion"] > 6000
-    assert absent_benchmarks(folder) == ()
+    assert absent_benchmarks(folder) == ("belebele", "global_mmlu", "xl_sum")
+
+
+def test_every_benchmark_of_the_evaluation_is_searched_for() -> None:
+    assert set(BENCHMARKS) - set(READERS) == {"facts"}  # the run's own held-out split
+
+
+def test_benchmarks_that_are_not_at_hand_are_read_in_their_publishers_form(tmp_path: Path) -> None:
+    rows = {
+        "belebele/swh_Latn.jsonl": {
+            "flores_passage": "p",
+            "question": "q",
+            **{f"mc_answer{n}": "a" for n in range(1, 5)},
+        },
+        "global_mmlu/sw/test.jsonl": {"question": "q", **{f"option_{letter}": "o" for letter in "abcd"}},
+        "xl_sum/swahili_test.jsonl": {"id": "1", "url": "u", "title": "t", "summary": "s", "text": "x"},
+    }
+    for name, row in rows.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(json.dumps(row) + "\n")
+    (tmp_path / "flores" / "devtest").mkdir(parents=True)
+    (tmp_path / "flores" / "devtest" / "swh_Latn.devtest").write_text("Habari.\nNjema.\n")
+    assert Counter(name for name, _ in benchmark_texts(tmp_path)) == {
+        "flores": 2,
+        "belebele": 6,
+        "global_mmlu": 5,
+        "xl_sum": 3,
+    }
 
 
 @pytest.mark.parametrize("code", ["eng_Latn", "amh_Ethi", "tha_Thai", "zho_Hans"])
@@ -80,7 +107,7 @@ def test_a_seeded_sentence_is_found_in_whatever_field_it_stands(index: NgramInde
         text = f"1234 {sentence.upper().replace('.', ' !')}  5678"
         hit = index.find(record("?", language=code).model_copy(update={field: text}))
         assert hit is not None, sentence
-        assert (hit.benchmark, hit.field, hit.language, hit.id) == ("flores200", field, code, "r")
+        assert (hit.benchmark, hit.field, hit.language, hit.id) == ("flores", field, code, "r")
         assert normalise(hit.matched)[:20] in normalise(text)
         assert hit.share > 0.5
 
@@ -238,8 +265,7 @@ def test_absent_files_are_named_and_broken_ones_refused(tmp_path: Path) -> None:
     (tmp_path / "mgsm").mkdir()
     (tmp_path / "mgsm" / "mgsm_sw.tsv").write_text("Bata wa Janet hutaga mayai 16 kwa siku\t18\n", encoding="utf-8")
     assert list(benchmark_texts(tmp_path)) == [("mgsm", "Bata wa Janet hutaga mayai 16 kwa siku")]
-    absent = ("flores200", "xcopa", "paws_x", "self_instruct", "language_confusion", "x_alpacaeval")
-    assert absent_benchmarks(tmp_path) == absent
+    assert set(absent_benchmarks(tmp_path)) == set(READERS) - {"mgsm"}
     cut = lzma.compress(b"line\teng_Latn\n1\tA sentence.\n" * 900)[:-30]
     for name, content in (
         ("flores200/dev510.tsv.xz", cut),

@@ -15,6 +15,7 @@ from xllms.metrics.item_statistics import (
     accuracy,
     balanced_accuracy,
     by_item,
+    counted,
     interval,
     mean_of,
     paired,
@@ -179,6 +180,58 @@ def test_the_same_answers_leave_little_open() -> None:
     apart = paired(accuracy([False] * 10), accuracy([True] * 10))
     assert (apart.difference, apart.high) == (1, 1)
     assert 0.7 < apart.low < 0.75
+
+
+@pytest.mark.parametrize("top", [1.0, 100.0])
+def test_items_that_are_alike_are_not_certainty(top: float) -> None:
+    """A mean of ten best scores has the interval of ten right answers: the bootstrap's would be [1, 1]."""
+    for best in (True, False):
+        shares = interval(accuracy([best] * 10))
+        found = interval(mean_of([top * best] * 10), top=top)
+        assert found == pytest.approx((shares[0] * top, shares[1] * top))
+    low, high = interval(mean_of([top / 2] * 5), top=top)  # five ties
+    assert 0.25 * top < low < 0.35 * top
+    assert top - high == pytest.approx(low)
+    few, many = (paired(mean_of([top] * n), mean_of([top] * n), top=top) for n in (10, 1000))
+    assert (few.low, few.high) == pytest.approx((-0.2775 * top, 0.2775 * top), abs=1e-4 * top)
+    assert 0 < many.high < 0.004 * top
+
+
+def test_items_that_are_alike_say_nothing_of_a_score_without_bounds() -> None:
+    for top in (None, 1.0):  # a value outside of its bounds has none
+        assert all(math.isnan(end) for end in interval(mean_of([0.1 + 35] * 10), top=top))
+        same = paired(mean_of([0.0] * 10), mean_of([0.1 + 35] * 10), top=top)
+        assert math.isnan(same.low) and math.isnan(same.high)
+    assert interval(mean_of([1.0, 2.0] * 20)) == interval(mean_of([1.0, 2.0] * 20), top=9.0)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=4), st.integers(2, 30), st.integers(0, 3), st.sampled_from([1, 100])
+)
+@settings(max_examples=60, deadline=None)
+def test_no_interval_of_a_bounded_mean_is_a_point(values: list[float], items: int, seed: int, top: int) -> None:
+    scores = (values * items)[:items]
+    stats = mean_of([top * one for one in scores])
+    low, high = interval(stats, draws=50, seed=seed, top=top)
+    assert 0 <= low < high <= top
+
+
+def test_what_counts_is_counted() -> None:
+    assert counted(accuracy([True, False, True])) == 3
+    assert counted(rate([True] * 4, [True, False, True, False])) == 2
+    assert counted(rate([True], [False])) == 0
+    assert counted(mean_of([0.0, 3.0])) == 2
+    assert counted(balanced_accuracy([True] * 3, ["a", "a", "b"])) == 3
+    points = mean_of([1.0, 0.0, 0.5])
+    assert counted(ItemStatistics(points.rows * np.array([[1.0], [0.0], [1.0]]), points.score)) == 2
+    # A variance is of all items though none has one alone.
+    rows = np.array([[one, one**2, 1.0] for one in (1.0, 2.0, 4.0)])
+
+    def variance(sums: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        n = sums[..., 2]
+        return np.where(n > 1, sums[..., 1] / n - (sums[..., 0] / n) ** 2, np.nan)
+
+    assert counted(ItemStatistics(rows, variance)) == 3
 
 
 def test_other_items_or_metrics_are_refused() -> None:

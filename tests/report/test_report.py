@@ -416,6 +416,38 @@ def test_the_text_table_says_it_all(scores_only: Path) -> None:
     assert "all Swahili 55.5 (15.4), Arabic 43.7 (12.3), Hebrew 31.1 (9.9), zzz_Arab 3.3 (1.1)" in lines
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"p": 1.0}, "+14.2, no clear difference (95% interval +8.9 to +21.2, p\u00a0=\u00a01.0000)"),
+        ({"p": 0.05}, "+14.2, no clear difference"),
+        ({"p": None}, "+14.2, no clear difference"),
+        ({"low": None, "high": None}, "+14.2, too few languages to tell (p\u00a0<\u00a00.0001)"),
+    ],
+)
+def test_better_is_said_where_interval_and_test_agree(changed: dict[str, Any], said: str, scores_only: Path) -> None:
+    value = scores()
+    value["benchmarks"]["facts"]["comparisons"][0] |= changed
+    (scores_only / "evaluation" / "scores.json").write_text(json.dumps(value))
+    _, page = page_of(scores_only)
+    assert f"SFT against Base {said}" in "".join(text for _, text in page.find("section", id="headline"))
+    (line,) = [one for one in summary_table(scores_only).splitlines() if "base → sft" in one]
+    assert line.endswith(said[said.index(", ") + 2 :].partition(" (")[0])
+
+
+def test_a_score_of_some_items_says_of_how_many(scores_only: Path) -> None:
+    note = "After a score that is not of all n items"
+    html, _ = page_of(scores_only)
+    assert note not in html
+    value = scores()
+    value["benchmarks"]["facts"]["languages"]["arb_Arab"]["sft"]["counted"] = {"exact_match": 4, "off_target": 8}
+    (scores_only / "evaluation" / "scores.json").write_text(json.dumps(value))
+    html, page = page_of(scores_only)
+    assert note in html
+    [(_, row)] = page.find("tr", id="row-arb_Arab")
+    assert "25.0/4" in row and "12.5/8" in row and row.count("/4") == 1
+
+
 def test_best_and_worst_five_of_many_languages(scores_only: Path) -> None:
     value = scores()
     codes = [

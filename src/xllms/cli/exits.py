@@ -5,7 +5,7 @@ import os
 import sys
 
 from xllms.cli.app import app
-from xllms.errors import InputError, XllmsError
+from xllms.errors import InputError, XllmsError, one_line
 from xllms.processes import is_main
 
 _INTERRUPTED = 130
@@ -77,5 +77,5 @@ def _missing(error: ModuleNotFoundError) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"xllms: {message}", file=sys.stderr)
+    print(f"xllms: {one_line(message)}", file=sys.stderr)
     return code

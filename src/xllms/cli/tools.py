@@ -119,9 +119,11 @@ def compare(
     Example: xllms compare runs/quickstart:sft runs/quickstart:dpo --output compared
     """
     from xllms.comparing import compare as compare_models
-    from xllms.comparing import write
+    from xllms.comparing import no_run, write
     from xllms.report import build, scores_table
 
+    if output is not None:
+        no_run(output)
     scores = compare_models(models, table or (), own or ())
     print(scores_table(scores))
     if output is not None:

@@ -1,9 +1,9 @@
-"""Items to models, in units that survive a kill: a finished unit is never asked again.
+"""Items to models, in units that survive a kill: a finished item is never asked again.
 
-A unit is some items of a table that stand next to each other when all open items are sorted by prompt, since alike
-prompts share their beginning and are read once. Its outputs are one file, named by what was asked of whom; when the
-last unit of a table is there, the predictions of each task are written and the units go. Which tasks are open does not
-change in between, so a resumed run has the same units and, asked in the same batches, the same answers.
+A unit is some items of a table that stand next to each other when all that are still to be asked are sorted by prompt,
+since alike prompts share their beginning and are read once. Its outputs are one file, each with a digest of what was
+asked of whom. Units are finished in order, so after a kill the rest falls into the same units as it would have, and,
+asked in the same batches, gets the same answers.
 """
 
 import shutil
@@ -36,24 +36,22 @@ def ask(
         advance: told of items that were asked, with a label.
 
     Raises:
-        XllmsError: two items of the table have the same id.
+        XllmsError: the model's outputs are not those of the items.
     """
     items = [item for task in tasks for item in task.items]
-    by_id = {item.id: item for item in items}
-    if len(by_id) != len(items):
-        twice = next(item.id for item in items if by_id[item.id] is not item)
-        raise XllmsError(f"benchmark {table.name}: two items have the id `{twice}`")
-    outputs: dict[str, Output] = {}
-    for unit in _units(items, batch_items):
-        path = folder / f"{_identity(subject, table, unit)}.jsonl"
-        if path.exists():
-            found = list(read_jsonl(path, Output))
-        else:
-            found = subject.ask(table, unit)
-            write_atomic(path, to_jsonl(found))
-        outputs |= {output.id: output for output in found}
+    digests = {item.id: identity(subject, table, [item]) for item in items}
+    known = {output.asked: output for path in sorted(folder.glob("*.jsonl")) for output in read_jsonl(path, Output)}
+    waiting = [item for item in items if digests[item.id] not in known]
+    advance(len(items) - len(waiting), f"{subject.name} {table.name}")
+    for unit in _units(waiting, batch_items):
+        found = subject.ask(table, unit)
+        if [output.id for output in found] != [item.id for item in unit]:
+            raise XllmsError(f"{subject.name}: {table.name}: {len(found)} answers came back for {len(unit)} items")
+        found = [output.model_copy(update={"asked": digests[output.id]}) for output in found]
+        write_atomic(folder / f"{identity(subject, table, unit)}.jsonl", to_jsonl(found))
+        known |= {output.asked: output for output in found}
         advance(len(unit), f"{subject.name} {table.name}")
-    return {task.key: [outputs[item.id] for item in task.items] for task in tasks}
+    return {task.key: [known[digests[item.id]] for item in task.items] for task in tasks}
 
 
 def forget(folder: Path) -> None:
@@ -61,17 +59,13 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def task_identity(subject: Subject, table: Table, task: Task) -> str:
-    """What a task's predictions depend on, as a digest: the model, the items, the way of asking."""
-    return _identity(subject, table, task.items)
+def identity(subject: Subject, table: Table, items: Sequence[Item]) -> str:
+    """What outputs depend on, as a digest: the model, the items, the way of asking."""
+    asked = [(item.id, item.prompt, item.input, item.choices) for item in items]
+    return fingerprint([subject.fingerprint, table.name, table.max_new_tokens, table.one_line, table.stop, asked])[:32]
 
 
 def _units(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
     ordered = sorted(items, key=lambda item: (item.prompt, item.input, item.id))
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
-
-
-def _identity(subject: Subject, table: Table, items: Sequence[Item]) -> str:
-    asked = [(item.id, item.prompt, item.input, item.choices) for item in items]
-    return fingerprint([subject.fingerprint, table.name, table.max_new_tokens, table.one_line, table.stop, asked])[:32]

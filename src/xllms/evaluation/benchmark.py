@@ -46,7 +46,7 @@ class Item:
     """One question.
 
     Attributes:
-        id: unlike all others of its table, such as xcopa:sw:17.
+        id: unlike all others of its table, such as xcopa:sw:test:17.
         prompt: the instruction; of a ranked item, the text as it stands that each choice goes on from.
         reference: the right answer, as `Benchmark.parse` would find it.
         input: further text of the instruction, in the template's own place.
@@ -84,6 +84,10 @@ class Task:
     language: str
     items: tuple[Item, ...]
 
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise ValueError(f"task {self.key} has no items")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -92,7 +96,7 @@ class Table:
     Attributes:
         name: the benchmark's name, or with a variant after a dot: xcopa.ranked.
         tasks: one a row.
-        max_new_tokens: of a written answer.
+        max_new_tokens: of a written answer; 0: as `Asked` has it.
         one_line: an answer is its first line that is not blank.
         stop: an answer ends before any of these.
         in_language: whether answers are to be in the task's language, so that the off-target rate stands beside the
@@ -144,6 +148,7 @@ class Benchmark:
 
     name: ClassVar[str]
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": ACCURACY}
+    digest: str = ""  # of a file of one's own, whose rules may change
     judged: ClassVar[bool] = False  # whether `evaluation.judge` holds the models' answers against each other
 
     def tables(self, asked: Asked) -> Iterable[Table]:

@@ -7,6 +7,7 @@ is unpacked on the way. A language whose file is not there is left out and said 
 import csv
 import gzip
 import lzma
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -14,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from xllms.errors import InputError
+from xllms.errors import InputError, one_line
 from xllms.evaluation.benchmark import Asked
 from xllms.formats.hub import hub_rows
 from xllms.formats.json_file import read_values
@@ -23,6 +24,8 @@ from xllms.formats.parquet_file import scan_rows
 Row = tuple[str, Mapping[str, Any]]  # where it stands, for messages; and its fields
 _OPEN: Mapping[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
 _LARGEST_FIELD = 1 << 24
+_SHOWN = 400
+_WHOLE = re.compile(r"\d{1,9}")  # str.isdigit takes ² as well, and any length, which int does not
 
 
 class Files:
@@ -141,7 +144,7 @@ def field(row: Row, name: str) -> str:
     where, fields = row
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        there = ", ".join(map(str, fields)) or "nothing"
+        there = one_line(", ".join(map(str, fields))[:_SHOWN]) or "nothing"
         raise InputError(
             f"{where}: no text in field `{name}` (there is {there}); is this file of another version of the benchmark?"
         )
@@ -161,10 +164,10 @@ def number(row: Row, name: str, choices: int, first: int = 0) -> int:
         InputError: no number, or out of range.
     """
     text = field(row, name)
-    gold = int(text) - first if text.strip().isdigit() else -1
+    gold = int(text) - first if _WHOLE.fullmatch(text.strip()) else -1
     if not 0 <= gold < choices:
         raise InputError(
-            f"{row[0]}: the right answer is `{text[:40]}`, but must be {first} to {first + choices - 1}; "
+            f"{row[0]}: the right answer is `{one_line(text[:40])}`, but must be {first} to {first + choices - 1}; "
             "copies of some benchmarks have their labels removed"
         )
     return gold

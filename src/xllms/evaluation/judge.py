@@ -28,6 +28,9 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
+_SCORES = frozenset({"win_rate", "judge_agrees", "judge_unparsed"})
+
+
 class Judged(Record):
     """A verdict on one item, from the model's side: 1 a win, 0.5 a tie, 0 a loss, None unparsed.
 
@@ -78,7 +81,7 @@ def judge(
     check_baseline(options, {model for by_model in cells.values() for model in by_model})
     found: dict[str, dict[str, list[Prediction]]] = {}
     for key, by_model in cells.items():
-        found[key] = {model: list(predictions) for model, predictions in by_model.items()}
+        found[key] = {model: [_unjudged(one) for one in predictions] for model, predictions in by_model.items()}
         for model in by_model:
             if model == options.baseline or options.baseline not in by_model:
                 continue
@@ -86,10 +89,15 @@ def judge(
             verdicts = _verdicts(by_model[model], by_model[options.baseline], engine, options, path)
             found[key][model] = [
                 one.model_copy(update={"scores": {**one.scores, **verdict.scores}})
-                for one, verdict in zip(by_model[model], verdicts, strict=True)
+                for one, verdict in zip(found[key][model], verdicts, strict=True)
             ]
             advance(len(verdicts), f"{model} against {options.baseline}, {key}")
     return found
+
+
+def _unjudged(one: Prediction) -> Prediction:
+    """Without what an earlier judge, or the same against another baseline, has said of it."""
+    return one.model_copy(update={"scores": {k: v for k, v in one.scores.items() if k not in _SCORES}})
 
 
 def check_baseline(options: JudgeOptions, models: set[str]) -> None:

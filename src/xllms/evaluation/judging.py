@@ -10,6 +10,7 @@ from xllms.languages import get
 from xllms.languages.confusion import can_be_told
 from xllms.languages.identification import identify
 from xllms.metrics.item_statistics import ItemStatistics, by_item, rate
+from xllms.metrics.text import exact_match
 from xllms.records import Prediction
 
 _JUDGED = 20_000  # characters of an answer that its language is found by
@@ -54,7 +55,8 @@ def _prediction(benchmark: Benchmark, table: Table, task: Task, model: str, item
     if table.in_language:
         verdict = identify(output.text[:_JUDGED], get(task.language))
         # The reference itself is in the language, whatever an identifier makes of a short name.
-        status = "right" if correct and verdict.status == "wrong" else verdict.status
+        said = verdict.status == "wrong" and exact_match(output.text, item.reference)
+        status = "right" if said else verdict.status
         found = verdict.found
     return Prediction(
         id=item.id,
@@ -90,10 +92,12 @@ def _ranked(table: Table, task: Task, model: str, item: Item, output: Output) ->
         parsed=str(picked),
         reference=item.reference,
         correct=picked == item.gold,
-        scores=dict(_named(output.logprobs)),
+        scores=dict(_named(output)),
     )
 
 
-def _named(logprobs: Sequence[float]) -> Iterator[tuple[str, float]]:
-    for number, value in enumerate(logprobs, 1):
-        yield f"logprob{number}", round(value, 4)
+def _named(output: Output) -> Iterator[tuple[str, float]]:
+    for number, value in enumerate(output.logprobs, 1):
+        yield f"logprob{number}", value
+    if output.truncated:
+        yield "truncated", float(output.truncated)

@@ -67,13 +67,16 @@ class Ranked:
         return scores.index(max(scores))
 
 
-def rank(loaded: Loaded, questions: Sequence[Question], *, nodes: int | None = None) -> list[Ranked]:
+def rank(
+    loaded: Loaded, questions: Sequence[Question], names: Sequence[str] = (), *, nodes: int | None = None
+) -> list[Ranked]:
     """Score the choices of every question.
 
     Args:
         loaded: the model, on a trie or with padded rows.
         questions: (context, choices); a choice is the text that goes on from the context, a space in front included.
             Where the context is empty, the whole choice is scored after BOS.
+        names: of the questions, for messages; none: their numbers, from 1.
         nodes: trie nodes (or padded tokens) in a batch; None for what suits the device.
 
     Returns:
@@ -84,13 +87,14 @@ def rank(loaded: Loaded, questions: Sequence[Question], *, nodes: int | None = N
         XllmsError: a log-probability that is no finite number.
     """
     limit = context_length(loaded)
-    encoded = [_encode(loaded.template, question, number, limit) for number, question in enumerate(questions)]
+    names = names or [f"question {number}" for number in range(1, len(questions) + 1)]
+    encoded = [_encode(loaded.template, *named, limit) for named in zip(questions, names, strict=True)]
     sequences = [sequence for item in encoded for sequence, _ in item]
     sums = iter(_sums(loaded, sequences, nodes))
     ranked = []
-    for number, ((_, choices), item) in enumerate(zip(questions, encoded, strict=True)):
+    for (_, choices), name, item in zip(questions, names, encoded, strict=True):
         logprobs = tuple(next(sums) for _ in item)
-        _check(loaded, number, logprobs)
+        _check(loaded, name, logprobs)
         bare = [choice.lstrip() or choice for choice in choices]
         ranked.append(
             Ranked(
@@ -131,31 +135,29 @@ def pair_ids(template: PromptTemplate, context: str, choice: str) -> TokenSequen
     return TokenSequence((first,), ids[1:] if ids[:1] == (first,) else ids)
 
 
-def _encode(template: PromptTemplate, question: Question, number: int, limit: int) -> list[tuple[TokenSequence, int]]:
+def _encode(template: PromptTemplate, question: Question, name: str, limit: int) -> list[tuple[TokenSequence, int]]:
     """Each choice's sequence, and how many tokens were cut off its left."""
     context, choices = question
     if not choices:
-        raise InputError(f"question {number + 1}: has no choices to rank")
+        raise InputError(f"{name}: has no choices to rank")
     encoded = []
     for choice in choices:
         sequence = pair_ids(template, context, choice)
         if not sequence.completion:
-            raise InputError(f"question {number + 1}: choice {choice!r} adds no token to its context; nothing to score")
+            raise InputError(f"{name}: choice {choice!r} adds no token to its context; nothing to score")
         if len(sequence.completion) > limit:
-            raise InputError(
-                f"question {number + 1}: a choice of {len(sequence.completion)} tokens; the model reads {limit}"
-            )
+            raise InputError(f"{name}: a choice of {len(sequence.completion)} tokens; the model reads {limit}")
         cut = max(0, len(sequence) - limit - 1)  # the last token is only predicted
         encoded.append((TokenSequence(sequence.prompt[cut:], sequence.completion), cut))
     return encoded
 
 
-def _check(loaded: Loaded, number: int, logprobs: Sequence[float]) -> None:
+def _check(loaded: Loaded, name: str, logprobs: Sequence[float]) -> None:
     if all(map(math.isfinite, logprobs)):
         return
-    name = base_model(loaded.model).config._name_or_path or type(base_model(loaded.model)).__name__
+    model = base_model(loaded.model).config._name_or_path or type(base_model(loaded.model)).__name__
     raise XllmsError(
-        f"model {name}: question {number + 1}: log-probabilities {', '.join(f'{value:g}' for value in logprobs)}: no "
+        f"model {model}: {name}: log-probabilities {', '.join(f'{value:g}' for value in logprobs)}: no "
         "score can be made of these; the weights are damaged or overflow in this dtype (try model.dtype: float32)"
     )
 

@@ -14,7 +14,7 @@ from xllms.evaluation.benchmark import Benchmark, Metric
 from xllms.evaluation.judging import metrics_of, statistics_of
 from xllms.languages import Language, UnknownLanguage, get
 from xllms.metrics.across_languages import compare, democratization, interval, mean, spread
-from xllms.metrics.item_statistics import ItemStatistics, paired, value
+from xllms.metrics.item_statistics import ItemStatistics, counted, paired, value
 from xllms.metrics.item_statistics import interval as item_interval
 from xllms.metrics.many_tests import holm
 from xllms.records import Prediction
@@ -46,7 +46,9 @@ def _table(benchmark: Benchmark, models: Sequence[str], cells: Cells) -> dict[st
     metrics = {name: metric for name, metric in metrics_of(benchmark).items() if name in seen}
     there = [model for model in models if any(model in by_model for by_model in measured.values())]
     languages = {
-        key: {model: _cell(cells[key][model], measured[key][model]) for model in there if model in measured[key]}
+        key: {
+            model: _cell(cells[key][model], measured[key][model], metrics) for model in there if model in measured[key]
+        }
         for key in measured
     }
     pairs = list(combinations(there, 2))
@@ -63,19 +65,27 @@ def _table(benchmark: Benchmark, models: Sequence[str], cells: Cells) -> dict[st
             if (comparison := _compare(languages, a, b, name, metric))
         ],
         "tests": {
-            f"{a}|{b}": {name: found for name in metrics if (found := tests(measured, a, b, name))} for a, b in pairs
+            f"{a}|{b}": {
+                name: found for name, metric in metrics.items() if (found := tests(measured, a, b, name, metric.scale))
+            }
+            for a, b in pairs
         },
     }
 
 
-def _cell(predictions: Sequence[Prediction], measured: Mapping[str, ItemStatistics]) -> dict[str, Any]:
-    """One language's figures of one model."""
+def _cell(
+    predictions: Sequence[Prediction], measured: Mapping[str, ItemStatistics], metrics: Mapping[str, Metric]
+) -> dict[str, Any]:
+    """One language's figures of one model; `counted` holds how many items a metric is of where that is not all."""
     cell: dict[str, Any] = {"n": len(predictions)}
     intervals: dict[str, Any] = {}
     for name, statistics in measured.items():
+        top = metrics[name].scale if name in metrics else None
         cell[name] = _said(value(statistics))
-        intervals[name] = [_said(end) for end in item_interval(statistics)]
+        intervals[name] = [_said(end) for end in item_interval(statistics, top=top)]
     cell["intervals"] = intervals
+    if some := {name: n for name, one in measured.items() if (n := counted(one)) != len(predictions)}:
+        cell["counted"] = some
     verdicts = [p.verdict for p in predictions]
     if any(verdicts):
         cell |= {
@@ -92,20 +102,21 @@ def _said(number: float) -> float | None:
 
 
 def _over(languages: Mapping[str, Any], model: str, name: str, metric: Metric) -> dict[str, Any]:
-    rows = {key: row[model] for key, row in languages.items() if model in row}
-    values = {key: row[name] for key, row in rows.items() if row.get(name) is not None}
-    result: dict[str, Any] = {"n_languages": len(values), "n": sum(row["n"] for row in rows.values())}
+    """One metric of one model over the languages in which it has a value."""
+    rows = {key: row[model] for key, row in languages.items() if model in row and row[model].get(name) is not None}
+    values = {key: row[name] for key, row in rows.items()}
+    items = sum(row.get("counted", {}).get(name, row["n"]) for row in rows.values())
+    result: dict[str, Any] = {"n_languages": len(values), "n": items}
     if not values:
         return result | {"mean": None, "low": None, "high": None, "democratization": None}
     scores = list(values.values())
-    low, high = interval(scores)
+    low, high = interval(scores) or (None, None)
     apart = spread(scores, higher_is_better=metric.higher_is_better)
     result |= {"mean": mean(scores), "low": low, "high": high, **asdict(apart)}
     if name == "off_target":
         result |= {count: sum(row.get(count, 0) for row in rows.values()) for count in _COUNTS}
-        result["democratization"] = None  # of a rate that should be 0, mean over best says nothing
-    else:
-        result["democratization"] = democratization(scores)
+    # Of a rate that should be 0, mean over best says nothing.
+    result["democratization"] = democratization(scores) if metric.higher_is_better else None
     return result | {"groups": _groups(values)}
 
 
@@ -142,7 +153,9 @@ def _compare(languages: Mapping[str, Any], a: str, b: str, name: str, metric: Me
     return {"a": a, "b": b, "metric": name, **asdict(result)}
 
 
-def tests(measured: Measured, a: str, b: str, name: str) -> dict[str, dict[str, float | None]]:
+def tests(
+    measured: Measured, a: str, b: str, name: str, top: float | None = None
+) -> dict[str, dict[str, float | None]]:
     """Paired tests of one metric within each language, p corrected over the languages.
 
     Args:
@@ -150,9 +163,10 @@ def tests(measured: Measured, a: str, b: str, name: str) -> dict[str, dict[str, 
         a: the model before.
         b: the model after; the difference is b - a.
         name: of the metric.
+        top: the metric lies between 0 and this.
     """
     found = {
-        key: paired(by_model[a][name], by_model[b][name])
+        key: paired(by_model[a][name], by_model[b][name], top=top)
         for key, by_model in measured.items()
         if name in by_model.get(a, {}) and name in by_model.get(b, {})
     }

@@ -1,26 +1,27 @@
 """Stage 5 as a whole: every model on every benchmark, then the scores.
 
-Predictions are kept model by model and language by language, each with a digest of what was asked of whom. A benchmark,
-a language or a model more is no change of settings: what is there stays, what is missing is asked. A retrained model or
-other items are: they are refused until `--overwrite`.
+Predictions are kept model by model and language by language (`work`). A benchmark, a language or a model more is no
+change of settings: what is there stays, what is missing is asked. A retrained model or other items are: they are
+refused until `--overwrite`.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from xllms.engines.protocol import Engine
 from xllms.errors import InputError
-from xllms.evaluation import asking, judge
-from xllms.evaluation.benchmark import Asked, Benchmark, Table, Task
+from xllms.evaluation import judge
+from xllms.evaluation.benchmark import Asked, Benchmark, Table
 from xllms.evaluation.benchmarks import find
 from xllms.evaluation.comet_scores import add_comet
-from xllms.evaluation.judging import predictions
 from xllms.evaluation.scores import summarise
 from xllms.evaluation.subjects import Subject
+from xllms.evaluation.work import Work
 from xllms.languages import resolve
-from xllms.manifest import ChangedSettings, StageFolder, fingerprint, read_json, read_manifest, write_atomic
+from xllms.manifest import StageFolder, fingerprint, read_manifest, write_atomic
 from xllms.predictions import SUFFIX, read_predictions, write_predictions
 from xllms.progress import Progress
 from xllms.recipe import EvaluationSettings
@@ -29,25 +30,6 @@ from xllms.records import Prediction
 
 _Rows = dict[str, dict[str, list[Prediction]]]  # task -> model -> predictions
 _Cells = tuple[Benchmark, _Rows]
-_ASKED = "asked.json"
-_UNITS = "units"
-
-
-@dataclass(frozen=True)
-class _Work:
-    """One table, asked of one model."""
-
-    benchmark: Benchmark
-    table: Table
-    subject: Subject
-    folder: Path
-
-    def path(self, task: Task) -> Path:
-        return self.folder / f"{task.key}{SUFFIX}"
-
-    @property
-    def open(self) -> list[Task]:
-        return [task for task in self.table.tasks if not self.path(task).exists()]
 
 
 def run(
@@ -72,45 +54,68 @@ def run(
         InputError: a benchmark's file is missing or broken, no held-out facts, a folder made with other settings.
     """
     stage = StageFolder(folder, "evaluation", dict(made_with), {})
-    tables = [
-        (benchmark, table) for name in settings.benchmarks for benchmark, table in _tables(name, settings, instructions)
-    ]
+    names = [subject.name for subject in subjects]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"evaluation: two models are called `{twice}`")
+    tables = _all_tables(settings, instructions)
     work = [
-        _Work(benchmark, table, subject, folder / "predictions" / table.name / subject.name)
+        Work(benchmark, table, subject, folder / "predictions" / table.name / subject.name)
         for subject in subjects
         for benchmark, table in tables
         if subject.can(table)
     ]
     for one in work:
-        _check(one)
+        one.check()
     if judge_engine is not None and settings.judge is not None:
-        judge.check_baseline(settings.judge, {subject.name for subject in subjects})
-    finished_with = _finished_with(settings, work)
-    if stage.done and not any(one.open for one in work) and _finished(folder) == finished_with:
+        judge.check_baseline(settings.judge, set(names))
+    finished_with = _finished_with(settings, work, judge_engine)
+    if stage.done and not any(one.open or one.misjudged for one in work) and _finished(folder) == finished_with:
         return
     stage.begin()
     total = sum(len(task.items) for one in work for task in one.table.tasks)
     with Progress("evaluation", total, "items") as progress:
         for one in work:
-            _answer(one, settings.batch_items, progress)
-    cells = _made_before(folder / "predictions", {one.table.name for one in work}, [one.name for one in subjects])
+            one.answer(settings.batch_items, progress)
+    cells = _made_before(folder / "predictions", {one.table.name for one in work}, subjects)
     for one in work:
         _, rows = cells.setdefault(one.table.name, (one.benchmark, {}))
-        for task in one.table.tasks:
-            rows.setdefault(task.key, {})[one.subject.name] = read_predictions(one.path(task))
+        found = one.made_before() | {task.key: read_predictions(one.path(task)) for task in one.table.tasks}
+        for key, predictions in found.items():
+            rows.setdefault(key, {})[one.subject.name] = predictions
+    cells = {name: (benchmark, _aligned(name, rows)) for name, (benchmark, rows) in cells.items()}
     cells = {name: _scored_further(name, *cell, settings, judge_engine, folder) for name, cell in cells.items()}
-    _finish(stage, cells, [subject.name for subject in subjects], finished_with)
+    _finish(stage, cells, names, finished_with)
 
 
-def _finished_with(settings: EvaluationSettings, work: Sequence[_Work]) -> str:
+def _finished_with(settings: EvaluationSettings, work: Sequence[Work], judge_engine: Engine | None) -> str:
     """What the scores are made of, as a digest."""
     tables = [[one.table.name, one.subject.name, [task.key for task in one.table.tasks]] for one in work]
-    further = [settings.judge.model_dump(mode="json") if settings.judge else None, settings.flores.comet]
+    judging = [settings.judge.model_dump(mode="json"), judge_engine.name] if settings.judge and judge_engine else []
+    further = [judging, settings.flores.comet]
     return fingerprint([tables, further])
 
 
 def _finished(folder: Path) -> object:
     return read_manifest(folder).get("finished_with")
+
+
+def _all_tables(settings: EvaluationSettings, instructions: Path) -> list[tuple[Benchmark, Table]]:
+    tables = [found for name in settings.benchmarks for found in _tables(name, settings, instructions)]
+    seen: set[str] = set()
+    for benchmark, table in tables:
+        keys = [task.key for task in table.tasks]
+        ids = [item.id for task in table.tasks for item in task.items]
+        for what, names in (("tasks", keys), ("items", ids)):
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise InputError(f"benchmark {benchmark.name}: two {what} of {table.name} are called `{twice}`")
+        if table.name in seen or table.name.partition(".")[0] != benchmark.name:
+            raise InputError(
+                f"benchmark {benchmark.name}: a table is called `{table.name}`; name each `{benchmark.name}` or "
+                f"`{benchmark.name}.VARIANT`, and unlike all others"
+            )
+        seen.add(table.name)
+    return tables
 
 
 def _tables(name: str, settings: EvaluationSettings, instructions: Path) -> Iterator[tuple[Benchmark, Table]]:
@@ -133,39 +138,25 @@ def _tables(name: str, settings: EvaluationSettings, instructions: Path) -> Iter
             f"benchmark {benchmark.name}: has none of evaluation.languages ({', '.join(settings.languages[:5])}); "
             "name some that it has, or leave it out"
         )
-    yield from ((benchmark, table) for table in found if table.tasks)
+    for table in found:
+        if table.tasks:
+            yield benchmark, replace(table, max_new_tokens=table.max_new_tokens or asked.max_new_tokens)
 
 
-def _check(work: _Work) -> None:
-    """Refuse predictions that were made of other items, or by another model of the same name."""
-    path = work.folder / _ASKED
-    before: Mapping[str, str] = read_json(path) if path.exists() else {}
-    for task in work.table.tasks:
-        known = before.get(task.key)
-        now = asking.task_identity(work.subject, work.table, task)
-        if known is not None and known != now and work.path(task).exists():
-            raise ChangedSettings(
-                f"{work.path(task)}: was made by another `{work.subject.name}` or of other items. Add `--overwrite` to "
-                "evaluate again, or write elsewhere with `--set output=FOLDER`"
+def _aligned(name: str, rows: _Rows) -> _Rows:
+    """Only items that all models of a task have answered, so that figures and tests are of the same ones."""
+    found: _Rows = {}
+    for key, by_model in rows.items():
+        shared = set.intersection(*({one.id for one in predictions} for predictions in by_model.values()))
+        if any(len(predictions) > len(shared) for predictions in by_model.values()):
+            print(
+                f"{name}, {key}: the models answered {len(shared)} items in common; the others do not count",
+                file=sys.stderr,
             )
-
-
-def _answer(work: _Work, batch_items: int, progress: Progress) -> None:
-    waiting = work.open
-    items = sum(len(task.items) for task in waiting)
-    progress.skip(sum(len(task.items) for task in work.table.tasks) - items)
-    if not waiting:
-        return
-    units = work.folder / _UNITS
-    outputs = asking.ask(work.subject, work.table, waiting, units, batch_items, progress.advance)
-    path = work.folder / _ASKED
-    asked: dict[str, str] = dict(read_json(path)) if path.exists() else {}
-    asked |= {task.key: asking.task_identity(work.subject, work.table, task) for task in waiting}
-    write_atomic(path, json.dumps(asked, indent=1, sort_keys=True) + "\n")
-    for task in waiting:
-        found = predictions(work.benchmark, work.table, task, work.subject.name, outputs[task.key])
-        write_predictions(work.path(task), found)
-    asking.forget(units)
+        found[key] = {
+            model: [one for one in predictions if one.id in shared] for model, predictions in by_model.items()
+        }
+    return {key: by_model for key, by_model in found.items() if all(by_model.values())}
 
 
 def _scored_further(
@@ -185,7 +176,9 @@ def _scored_further(
     for key, by_model in further.items():
         for model, found in by_model.items():
             if found != rows[key][model]:
-                write_predictions(folder / "predictions" / name / model / f"{key}{SUFFIX}", found)
+                path = folder / "predictions" / name / model / f"{key}{SUFFIX}"
+                said = {one.id: one for one in found}
+                write_predictions(path, [said.get(one.id, one) for one in read_predictions(path)])
     return benchmark, further
 
 
@@ -203,13 +196,24 @@ def _finish(stage: StageFolder, cells: Mapping[str, _Cells], models: Sequence[st
     stage.finish({"items": counts, "models": list(models)}, [path], finished_with=finished_with)
 
 
-def _made_before(folder: Path, now: Set[str], models: Sequence[str]) -> dict[str, _Cells]:
-    """Predictions of shipped benchmarks that an earlier call asked for: they stay in the scores."""
+def _made_before(folder: Path, now: Set[str], subjects: Sequence[Subject]) -> dict[str, _Cells]:
+    """Tables of shipped benchmarks that an earlier call asked for stay in the scores, where these models made them."""
     found: dict[str, _Cells] = {}
-    for path in sorted(folder.glob(f"*/*/*{SUFFIX}")):
-        table, model = path.parts[-3], path.parts[-2]
-        name = table.partition(".")[0]
-        if table not in now and model in models and name in BENCHMARKS:
-            _, rows = found.setdefault(table, (find(name), {}))
-            rows.setdefault(path.stem, {})[model] = read_predictions(path)
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        name = path.name.partition(".")[0]
+        if path.name in now:
+            continue
+        if name not in BENCHMARKS:
+            print(
+                f"{path.name}: left out of the scores: its file is not named in evaluation.benchmarks", file=sys.stderr
+            )
+            continue
+        benchmark = find(name)
+        rows: _Rows = {}
+        for subject in subjects:
+            work = Work(benchmark, Table(path.name, ()), subject, path / subject.name)
+            for key, predictions in work.made_before().items():
+                rows.setdefault(key, {})[subject.name] = predictions
+        if rows:
+            found[path.name] = (benchmark, rows)
     return found

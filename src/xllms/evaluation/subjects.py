@@ -10,16 +10,22 @@ from xllms.evaluation.benchmark import Item, Table
 from xllms.recipe import ModelSettings
 from xllms.records import Record
 
+Ranker = Callable[[Sequence[tuple[str, Sequence[str]]], Sequence[str]], Sequence[Any]]
+
 
 class Output(Record):
-    """What came back for one item: a text, or a log-probability for each choice."""
+    """What came back for one item: a text, or a log-probability for each choice.
+
+    `truncated` counts tokens that were cut off the left of the prompt, `asked` is a digest of what was asked of whom.
+    """
 
     id: str
     text: str = ""
     ended: bool = True
     error: str = ""
     logprobs: tuple[float, ...] = ()
-    tokens: tuple[int, ...] = ()
+    truncated: int = 0
+    asked: str = ""
 
 
 class Subject:
@@ -29,7 +35,7 @@ class Subject:
         name: in the tables.
         fingerprint: identity of its weights, so that answers of another model are never taken for its own.
         engine: made when it is first asked to write.
-        ranker: of (context, choices), made when it is first asked to rank; None: it can only write.
+        ranker: of (context, choices) and their names, made when it is first asked to rank; None: it can only write.
     """
 
     def __init__(
@@ -37,12 +43,12 @@ class Subject:
         name: str,
         fingerprint: str,
         engine: Callable[[], Engine],
-        ranker: Callable[[], Callable[[Sequence[tuple[str, Sequence[str]]]], Sequence[Any]]] | None = None,
+        ranker: Callable[[], Ranker] | None = None,
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
         self._make_engine, self._make_ranker = engine, ranker
         self._engine: Engine | None = None
-        self._ranker: Callable[[Sequence[tuple[str, Sequence[str]]]], Sequence[Any]] | None = None
+        self._ranker: Ranker | None = None
 
     def can(self, table: Table) -> bool:
         """Whether it can be asked what the table asks."""
@@ -58,7 +64,13 @@ class Subject:
         asked = [(item.prompt, item.input) for item in items]
         written = self._engine.write(asked, table.max_new_tokens, Sampling(one_line=table.one_line, stop=table.stop))
         return [
-            Output(id=item.id, text=answer.text, ended=answer.ended, error=answer.error)
+            # A server may send half a surrogate pair, which no file of text can hold.
+            Output(
+                id=item.id,
+                text=answer.text.encode("utf-8", "replace").decode(),
+                ended=answer.ended,
+                error=answer.error,
+            )
             for item, answer in zip(items, written, strict=True)
         ]
 
@@ -66,9 +78,9 @@ class Subject:
         if self._ranker is None:
             assert self._make_ranker is not None, "see `can`"
             self._ranker = self._make_ranker()
-        ranked = self._ranker([(item.prompt, item.choices) for item in items])
+        ranked = self._ranker([(item.prompt, item.choices) for item in items], [item.id for item in items])
         return [
-            Output(id=item.id, logprobs=tuple(map(float, row.logprobs)), tokens=row.tokens)
+            Output(id=item.id, logprobs=tuple(map(float, row.logprobs)), truncated=row.truncated)
             for item, row in zip(items, ranked, strict=True)
         ]
 
@@ -97,10 +109,10 @@ def local(name: str, fingerprint: str, model: ModelSettings, template: str, tune
 
         return LocalEngine(loaded())
 
-    def ranker() -> Callable[[Sequence[tuple[str, Sequence[str]]]], Sequence[Any]]:
+    def ranker() -> Ranker:
         from xllms.evaluation.ranking import rank
 
-        return lambda questions: rank(loaded(), questions)
+        return lambda questions, names: rank(loaded(), questions, names)
 
     return Subject(name, fingerprint, engine, ranker)
 

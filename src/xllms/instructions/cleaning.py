@@ -5,16 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from xllms.errors import InputError
+from xllms.instructions.benchmark_texts import absent_benchmarks, benchmark_files, benchmark_texts
 from xllms.instructions.cldr import Drawn
-from xllms.instructions.contamination import (
-    READERS,
-    ContaminationReport,
-    Hit,
-    NgramIndex,
-    absent_benchmarks,
-    benchmark_texts,
-    build_index,
-)
+from xllms.instructions.contamination import ContaminationReport, Hit, NgramIndex, build_index
 from xllms.instructions.duplicates import mark_duplicates
 from xllms.instructions.rejected import Rejected
 from xllms.manifest import fingerprint, sha256_file
@@ -85,7 +78,7 @@ class Cleaner:
 
 def benchmarks_digest(data: Path) -> str:
     """Identity of the benchmark files below a folder."""
-    paths = sorted({path for pattern, _ in READERS.values() for path in data.glob(pattern)})
+    paths = benchmark_files(data)
     return fingerprint([[str(path.relative_to(data)), sha256_file(path)] for path in paths])
 
 

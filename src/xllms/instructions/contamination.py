@@ -8,27 +8,19 @@ FLORES (204 languages), XCOPA, PAWS-X, MGSM and the others at hand are 2.2 milli
 bitmap over the hashes' high bits answers nearly every look-up with one read: 170,000 sentences a second on one core.
 """
 
-import csv
-import io
-import json
-import lzma
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xllms.errors import InputError
-from xllms.instructions.duplicates import Hashes, Places, Reading, Units
+from xllms.instructions.duplicates import Hashes, Places, Reading, Units, batches, record_length
 from xllms.recipe.cleaning import ContaminationSettings
 from xllms.records import Instruction
 
 FIELDS = ("instruction", "input", "output")
-BATCH = 256  # records, or texts of benchmarks, read at once
 SHOWN = 200  # characters of a hit's text
 EXAMPLES = 5  # ids kept for a cell of the report
 
@@ -89,9 +81,8 @@ class NgramIndex:
         return next(self.find_all([record]))[1]
 
     def find_all(self, records: Iterable[Instruction]) -> Iterator[tuple[Instruction, Hit | None]]:
-        """Each record with what `find` says of it; read 256 at a time."""
-        stream = iter(records)
-        while batch := list(islice(stream, BATCH)):
+        """Each record with what `find` says of it; read some at a time."""
+        for batch in batches(records, record_length):
             places = [(at, name) for at, record in enumerate(batch) for name in FIELDS if getattr(record, name)]
             hits: dict[int, Hit] = {}
             for text, found in self._search([getattr(batch[at], name) for at, name in places]):
@@ -151,8 +142,7 @@ def build_index(texts: Iterable[tuple[str, str]], settings: ContaminationSetting
     hashes: list[Hashes] = []
     owners: list[NDArray[np.uint8]] = []
     lengths: tuple[set[int], set[int]] = (set(), set())
-    stream = iter(texts)
-    while batch := list(islice(stream, BATCH)):
+    for batch in batches(texts, lambda one: len(one[1])):
         numbers = np.array([_number(counts, name) for name, _ in batch])
         reading = Reading([text for _, text in batch])
         kept = np.zeros(len(batch), dtype=bool)
@@ -258,84 +248,3 @@ class ContaminationReport:
     def _add(self, cell: tuple[str, str, str], count: int, ids: list[str]) -> None:
         self.counts[cell] = self.counts.get(cell, 0) + count
         self.ids[cell] = [*self.ids.get(cell, []), *ids][:EXAMPLES]
-
-
-def benchmark_texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """(benchmark, text) of every field of the benchmark files below `folder`, as their publishers lay them out.
-
-    What is absent is skipped; `absent_benchmarks` names it.
-
-    Raises:
-        InputError: a file is cut off or not of its format; names it.
-    """
-    for name, (pattern, read) in READERS.items():
-        for path in sorted(folder.glob(pattern)):
-            try:
-                for text in read(path):
-                    yield name, text
-            except (OSError, EOFError, ValueError, KeyError, csv.Error, lzma.LZMAError, zipfile.BadZipFile) as error:
-                raise InputError(f"{path}: not a file of {name} ({error!r}); get it again or remove it") from None
-
-
-def absent_benchmarks(folder: Path) -> tuple[str, ...]:
-    """The known benchmarks that have no file below `folder`."""
-    return tuple(name for name, (pattern, _) in READERS.items() if not any(folder.glob(pattern)))
-
-
-def _flores(path: Path) -> Iterator[str]:
-    with lzma.open(path, "rt", encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file):
-            if number:
-                yield from line.rstrip("\n").split("\t")[1:]
-
-
-def _xcopa(path: Path) -> Iterator[str]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        item = json.loads(line)
-        yield from (item["premise"], item["choice1"], item["choice2"])
-
-
-def _paws_x(path: Path) -> Iterator[str]:
-    _, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    for line in lines:
-        _, one, other, *_ = line.split("\t")
-        yield from (one, other)
-
-
-def _self_instruct(path: Path) -> Iterator[str]:
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line.strip():
-            task = json.loads(line)
-            yield task["instruction"]
-            yield from (text for one in task["instances"] for text in (one["input"], one["output"]))
-
-
-def _mgsm(path: Path) -> Iterator[str]:
-    for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n"):
-        yield line.split("\t")[0]
-
-
-def _language_confusion(path: Path) -> Iterator[str]:
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            if name.endswith(".csv"):
-                with archive.open(name) as file:
-                    rows = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
-                    yield from (row["prompt"] for row in rows)
-
-
-def _x_alpacaeval(path: Path) -> Iterator[str]:
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        yield from (item["instruction"] for item in json.load(file))
-
-
-# Where a text stands in several benchmarks, the first of these owns it: AlpacaEval took in Self-Instruct's.
-READERS: dict[str, tuple[str, Callable[[Path], Iterator[str]]]] = {
-    "flores200": ("flores200/dev*.tsv.xz", _flores),
-    "xcopa": ("xcopa/*/*.jsonl", _xcopa),
-    "paws_x": ("paws_x/*/*.tsv", _paws_x),
-    "self_instruct": ("self_instruct/user_oriented_instructions.jsonl", _self_instruct),
-    "mgsm": ("mgsm/*.tsv", _mgsm),
-    "language_confusion": ("language_confusion/test_sets.zip", _language_confusion),
-    "x_alpacaeval": ("x_alpacaeval/*.json.xz", _x_alpacaeval),
-}

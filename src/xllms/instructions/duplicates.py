@@ -10,12 +10,12 @@ hash of any word, and one over words that of any n-gram. Base and mixing are con
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
-from itertools import islice, pairwise
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import regex
@@ -34,6 +34,8 @@ INVISIBLE = re.compile(
     "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]"
 )  # soft hyphens, joiners, direction marks
 BATCH = 256  # records read at once: their code points fit a processor's cache
+CHARACTERS = 1 << 20
+One = TypeVar("One")
 
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 INVERSE = pow(BASE, -1, 2**64)
@@ -119,6 +121,25 @@ class Reading:
         return Units(self._text[at], at, at + 1, np.diff(at, prepend=-2) > 1, _prefix_sums(hashes))
 
 
+def record_length(record: Instruction) -> int:
+    """Characters of a record's fields."""
+    return len(record.instruction) + len(record.input) + len(record.output)
+
+
+def batches(stream: Iterable[One], length: Callable[[One], int]) -> Iterator[list[One]]:
+    """What is read at once: 256, or fewer of many characters, each of which takes some 80 bytes while it is read."""
+    batch: list[One] = []
+    characters = 0
+    for one in stream:
+        batch.append(one)
+        characters += length(one)
+        if len(batch) == BATCH or characters >= CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
 def mark_duplicates(
     records: Iterable[Instruction], settings: DuplicateSettings
 ) -> Iterator[tuple[Instruction, str | None]]:
@@ -127,15 +148,14 @@ def mark_duplicates(
     What is kept in memory for an accepted record is 8 bytes a shingle and about 4 kB.
 
     Args:
-        records: in an order that decides which of two stays; read 256 at a time.
+        records: in an order that decides which of two stays; read some at a time.
         settings: what counts as a repeat. Records with fewer words than a shingle are compared as whole texts.
 
     Raises:
         InputError: rensa is not installed.
     """
     languages: dict[str, _Seen] = {}
-    stream = iter(records)
-    while batch := list(islice(stream, BATCH)):
+    for batch in batches(records, record_length):
         reading = Reading([_text(record, settings) for record in batch])
         for record, text, shingles in zip(batch, reading.plain, _shingles(reading, settings), strict=True):
             seen = languages.get(record.language) or languages.setdefault(record.language, _Seen(settings.threshold))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _DRAWS = 2000
+_FEWEST = 5  # languages: of fewer, a bootstrap has little more than the least and the greatest to draw
 
 
 def mean(values: Sequence[float]) -> float:
@@ -50,8 +51,10 @@ def spread(scores: Sequence[float], *, higher_is_better: bool = True) -> Spread:
     return Spread(statistics.pstdev(scores), worst, best)
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean over languages, which are what is resampled."""
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
+    """95 % bootstrap interval of the mean over languages, which are what is resampled; None below five of them."""
+    if len(values) < _FEWEST:
+        return None
     draw = random.Random(seed)
     means = sorted(mean(draw.choices(values, k=len(values))) for _ in range(_DRAWS))
     return means[round(0.025 * (_DRAWS - 1))], means[round(0.975 * (_DRAWS - 1))]
@@ -59,11 +62,11 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model b against model a over the same languages; `difference` is b - a."""
+    """Model b against model a over the same languages; `difference` is b - a, its interval None of too few."""
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     wins: int
     ties: int
@@ -81,7 +84,7 @@ def compare(a: Sequence[float], b: Sequence[float], *, higher_is_better: bool = 
     """
     differences = [y - x for x, y in zip(a, b, strict=True)]
     observed = mean(differences)
-    low, high = interval(differences, seed)
+    low, high = interval(differences, seed) or (None, None)
     draw = random.Random(seed)
     extreme = 0
     for _ in range(_DRAWS):

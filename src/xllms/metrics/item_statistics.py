@@ -6,9 +6,9 @@ is then one matrix product, whatever the metric: with 1,000 items, 1,000 draws a
 
 Shares of 0/1 outcomes get Wilson's interval, because a bootstrap of ten right answers of ten can only draw right ones
 and would say [1, 1]; Wilson's says [0.72, 1]. Balanced accuracy, a mean of such shares, gets the same by squaring and
-adding (Zou and Donner 2008). A paired difference whose bootstrap collapses is widened by what so many items without a
-disagreement leave open. Other metrics have the bootstrap's percentiles: of two items at least, and too narrow for
-few.
+adding (Zou and Donner 2008). Other metrics have the bootstrap's percentiles: of two items at least, and too narrow for
+few. Where a bootstrap collapses, since the items are alike, its interval is what so many items without an exception
+leave open: of ten, Wilson's interval says, up to 28 % may still be others.
 """
 
 import math
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 DRAWS = 1000
 _Z = 1.959963984540054
+_ALIKE = 1e-9  # what sums of the same numbers in another order differ by at most
 _FEW, _MORE = 10, 5  # below so many extreme permutations, so many times the draws
 _CELLS = 4_000_000  # of items x draws held at a time: 4 MB as counts, 32 MB while they are multiplied
 
@@ -33,8 +34,8 @@ class ItemStatistics:
 
     Attributes:
         rows: (items, k); their sum over the items is all that the score needs.
-        score: (..., k) sums to (...) scores; NaN where they define none.
-        outcomes: the columns are pairs (hits, of) of 0/1 outcomes, and the score is the mean of their ratios.
+        score: (..., k) sums to (...) scores; NaN where they define none, as of an item that does not count.
+        outcomes: the columns are pairs (hits, of) of 0/1 outcomes, and the score, 0 to 1, grows with their ratios.
         signature: how the figures were made, such as sacrebleu's own; empty where the metric's name says it.
     """
 
@@ -68,25 +69,36 @@ def by_item(stats: ItemStatistics) -> Floats:
     return stats.score(stats.rows)
 
 
-def interval(stats: ItemStatistics, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+def counted(stats: ItemStatistics) -> int:
+    """How many items the score is of: those that have one by themselves, or all where none has but together they do."""
+    alone = int(np.sum(~np.isnan(by_item(stats))))
+    return alone or (0 if math.isnan(value(stats)) else len(stats.rows))
+
+
+def interval(stats: ItemStatistics, draws: int = DRAWS, seed: int = 0, top: float | None = None) -> tuple[float, float]:
     """95 % interval of the score over items.
 
     Args:
         stats: of the items.
-        draws: bootstrap samples; 0/1 outcomes need none.
+        draws: bootstrap samples; shares need none.
         seed: of the resampling. The same seed draws the same items of every model.
+        top: scores lie between 0 and this; needed where items are alike, to say how far others could move the score.
 
     Returns:
-        (low, high); NaN twice where nothing can be said: no item that counts, or one item of a bootstrap.
+        (low, high); NaN twice where nothing can be said: no item that counts, one item of a bootstrap, or items that
+        are alike and no top.
     """
-    if stats.outcomes:
+    if _is_mean_of_shares(stats):
         return _interval_of_shares(stats.rows.sum(axis=0))
     if len(stats.rows) < 2:
         return math.nan, math.nan
-    return _percentiles(stats.score(_resampled(stats.rows, draws, seed)))
+    low, high = _percentiles(stats.score(_resampled(stats.rows, draws, seed)))
+    return _interval_of_alike(stats, top) if _collapsed(low, high) else (low, high)
 
 
-def paired(a: ItemStatistics, b: ItemStatistics, draws: int = DRAWS, seed: int = 0) -> PairedTest:
+def paired(
+    a: ItemStatistics, b: ItemStatistics, draws: int = DRAWS, seed: int = 0, top: float | None = None
+) -> PairedTest:
     """Whether model b scores other than model a on the same items.
 
     The interval is a paired bootstrap's; p is that of a two-sided permutation test (approximate randomisation: the two
@@ -98,6 +110,7 @@ def paired(a: ItemStatistics, b: ItemStatistics, draws: int = DRAWS, seed: int =
         b: of the other on the same items in the same order.
         draws: samples of each.
         seed: of the resampling.
+        top: scores lie between 0 and this; as of `interval`.
 
     Raises:
         ValueError: not the same items, or not the same metric.
@@ -107,7 +120,7 @@ def paired(a: ItemStatistics, b: ItemStatistics, draws: int = DRAWS, seed: int =
     difference = value(b) - value(a)
     if math.isnan(difference):
         return PairedTest(difference, math.nan, math.nan, 1.0)
-    low, high = _interval_of_difference(a, b, draws, seed)
+    low, high = _interval_of_difference(a, b, draws, seed, top)
     extreme = _extreme(a, b, difference, draws, seed)
     if extreme < _FEW:
         draws *= _MORE
@@ -173,6 +186,10 @@ def _mean_ratio(sums: Floats) -> Floats:
     return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
 
 
+def _is_mean_of_shares(stats: ItemStatistics) -> bool:
+    return stats.outcomes and stats.score is _mean_ratio
+
+
 def _interval_of_shares(sums: Floats) -> tuple[float, float]:
     """Wilson's interval of one share; of a mean of several, their distances to it squared and added."""
     hits, of = sums[0::2], sums[1::2]
@@ -180,23 +197,57 @@ def _interval_of_shares(sums: Floats) -> tuple[float, float]:
     if not len(of):
         return math.nan, math.nan
     share = hits / of
-    middle = (hits + _Z**2 / 2) / (of + _Z**2)
-    reach = _Z * np.sqrt(share * (1 - share) * of + _Z**2 / 4) / (of + _Z**2)
-    below, above = (np.sqrt(np.sum(side**2)) / len(of) for side in (share - middle + reach, middle + reach - share))
+    low, high = _wilson(hits, of)
+    below, above = (np.sqrt(np.sum(side**2)) / len(of) for side in (share - low, high - share))
     return max(0.0, float(share.mean() - below)), min(1.0, float(share.mean() + above))
 
 
-def _interval_of_difference(a: ItemStatistics, b: ItemStatistics, draws: int, seed: int) -> tuple[float, float]:
+def _wilson(hits: Floats, of: Floats) -> tuple[Floats, Floats]:
+    """The interval of each share; of a share of nothing, 0 to 1."""
+    middle = (hits + _Z**2 / 2) / (of + _Z**2)
+    reach = _Z * np.sqrt(hits * (of - hits) / np.maximum(of, 1) + _Z**2 / 4) / (of + _Z**2)
+    return middle - reach, middle + reach
+
+
+def _interval_of_alike(stats: ItemStatistics, top: float | None) -> tuple[float, float]:
+    """Of items that no resampling tells apart: the score where as many more are others as their number leaves open."""
+    if stats.outcomes:
+        sums = stats.rows.sum(axis=0)
+        ends = np.clip(_wilson(sums[0::2], sums[1::2]), 0.0, 1.0)
+        low, high = stats.score(np.stack([ends, np.ones_like(ends)], axis=-1).reshape(2, -1))
+        return float(low), float(high)
+    score = value(stats)
+    if top is None or not -_ALIKE <= score <= top + _ALIKE:  # NaN too
+        return math.nan, math.nan
+    open_ = _open(stats)
+    return max(0.0, score * (1 - open_)), min(top, score + open_ * (top - score))
+
+
+def _interval_of_difference(
+    a: ItemStatistics, b: ItemStatistics, draws: int, seed: int, top: float | None
+) -> tuple[float, float]:
     if len(a.rows) < 2 and not a.outcomes:
         return math.nan, math.nan
     differences = b.score(_resampled(b.rows, draws, seed)) - a.score(_resampled(a.rows, draws, seed))
     low, high = _percentiles(differences)
-    if a.outcomes and low == high:
-        none = a.rows.sum(axis=0)
-        none[0::2] = 0
-        _, open_ = _interval_of_shares(none)
-        return max(-1.0, low - open_), min(1.0, high + open_)
-    return low, high
+    if not _collapsed(low, high):
+        return low, high
+    most = 1.0 if a.outcomes else top
+    if most is None or max(abs(low), abs(high)) > most + _ALIKE:
+        return math.nan, math.nan
+    reach = max(_open(a), _open(b)) * most
+    return max(-most, low - reach), min(most, high + reach)
+
+
+def _open(stats: ItemStatistics) -> float:
+    """The share of all items that may be others though none of these is: the upper end of none of so many."""
+    none = stats.rows.sum(axis=0) if _is_mean_of_shares(stats) else np.array([0.0, counted(stats)])
+    none[0::2] = 0
+    return _interval_of_shares(none)[1]
+
+
+def _collapsed(low: float, high: float) -> bool:
+    return high - low <= _ALIKE * max(1.0, abs(low))
 
 
 def _percentiles(scores: Floats) -> tuple[float, float]:

@@ -104,7 +104,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _own_engines_are_named_so(self) -> "Recipe":
-        for name in OWN_ENGINES:
+        for name in (*OWN_ENGINES, "dpo"):
             if name in self.engines:
                 raise ValueError(f"engines.{name}: this name is the run's own model; take another")
         for name in self.engines:

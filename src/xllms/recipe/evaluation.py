@@ -21,6 +21,7 @@ BENCHMARKS = (
     "mgsm",
     "language_confusion",
 )
+MODELS = ("base", "sft", "dpo")
 _SHIPPED = frozenset({"facts"})
 
 
@@ -101,6 +102,16 @@ class EvaluationSettings(Settings):
                     f"benchmarks: there is no `{name}`; there are {', '.join(BENCHMARKS)}, or a file of your own "
                     "that ends in .py"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _once(self) -> "EvaluationSettings":
+        for key in ("benchmarks", "models", "engines"):
+            names = getattr(self, key)
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f"{key}: `{twice}` stands twice")
+        if unknown := next((name for name in self.models if name not in MODELS), None):
+            raise ValueError(f"models: there is no `{unknown}`; a run has {', '.join(MODELS)}, others are `engines`")
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xllms.report.script import visible
+from xllms.errors import visible
 
 ABSENT = "–"
 SURE = 0.05  # of a corrected p
@@ -214,6 +214,16 @@ class Benchmark:
     def count(self, code: str, model: str, key: str) -> int | None:
         """One language's count, such as `n` or `decided`."""
         return count(self.languages.get(code, {}).get(model, {}).get(key))
+
+    def counted(self, code: str, model: str, metric: Metric) -> int | None:
+        """Items that one score is of where it is not of all that were asked, or None."""
+        return count((self.languages.get(code, {}).get(model, {}).get("counted") or {}).get(metric.key))
+
+    @property
+    def partly_counted(self) -> bool:
+        """Whether any score but the off-target rate is of fewer items than were asked."""
+        cells = (cell for by_model in self.languages.values() for cell in by_model.values())
+        return any(key != "off_target" for cell in cells for key in cell.get("counted") or ())
 
     def items(self, code: str) -> int | None:
         """Items asked in a language: the most that any model answered."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xllms.errors import visible
 from xllms.report.data import Benchmark, Metric, model_label
-from xllms.report.script import LanguageInfo, describe, visible
+from xllms.report.script import LanguageInfo, describe
 
 STEPS = 9
 RESOURCE_ORDER = ("high", "medium", "low", "very-low", "unknown")

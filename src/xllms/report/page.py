@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from xllms import __version__
+from xllms.errors import visible
 from xllms.manifest import write_atomic
 from xllms.report import heatmap, summary
 from xllms.report.charts import dot_strip, line_chart
@@ -19,7 +20,7 @@ from xllms.report.failures import find_failures
 from xllms.report.links import prediction_file, prediction_folder
 from xllms.report.reading import read_scores
 from xllms.report.samples import allowance, read_preferences, read_samples
-from xllms.report.script import describe, script_name, visible
+from xllms.report.script import describe, script_name
 from xllms.report.stages import duration, read_making
 
 _TEMPLATES = Path(__file__).parent / "templates"

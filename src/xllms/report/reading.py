@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xllms.errors import InputError
+from xllms.errors import InputError, visible
 from xllms.manifest import read_json
 from xllms.report.data import (
     GROUPS,
@@ -19,7 +19,6 @@ from xllms.report.data import (
     count,
     number,
 )
-from xllms.report.script import visible
 
 
 def read_scores(run: Path) -> Scores:

@@ -1,22 +1,18 @@
-"""Text of any language on an HTML page: its language, its direction, and what must not stay invisible."""
+"""Text of any language on an HTML page: its language, its direction; what must not stay invisible is spelled out."""
 
-import re
 import unicodedata
 from dataclasses import dataclass, replace
 from functools import cache
 
 from babel import Locale
 
-from xllms.errors import InputError
+from xllms.errors import InputError, visible
 from xllms.languages import get
 
 _RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Syrc", "Thaa", "Nkoo", "Adlm", "Rohg", "Mand", "Samr"}
 _UNKNOWN = "unknown"
 # CLDR calls these two just "Simplified" and "Traditional", which says nothing in a column of scripts.
 _SCRIPT_NAMES = {"Hans": "Han, simplified", "Hant": "Han, traditional"}
-# Embeddings, overrides and isolates reorder what stands around them. Marks such as U+200E and joiners such as
-# U+200C stay: Persian and CLDR's numbers need them.
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 MAX_CHARACTERS = 600
 
 
@@ -96,11 +92,6 @@ def text_in(text: str, language: str | None, *, most: int = MAX_CHARACTERS, end:
     shown = text if not cut else f"…{text[-most:]}" if end else f"{text[:most]}…"
     direction = _direction(text) or (info.direction if info else "ltr")
     return Text(visible(shown), info.bcp47 if info else "", direction, cut)
-
-
-def visible(text: str) -> str:
-    """The text with control and reordering characters and lone surrogates spelled out, as ⟦U+202E⟧."""
-    return _HIDDEN.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text)
 
 
 def _direction(text: str) -> str | None:

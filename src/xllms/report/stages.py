@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from xllms.errors import visible
 from xllms.manifest import MANIFEST, read_json
-from xllms.report.script import visible
 
 STAGES = ("instructions", "sft", "feedback", "dpo", "evaluation")
 _NOT_FACTS = {"stage", "settings", "inputs", "files", "counts", "seconds", "versions"}

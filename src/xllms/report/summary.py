@@ -6,6 +6,7 @@ from typing import Any
 
 from xllms.report.data import (
     ABSENT,
+    SURE,
     Benchmark,
     Comparison,
     Mean,
@@ -49,18 +50,20 @@ def comparison_sentence(comparison: Comparison) -> str:
         return f"{c.metric.label}: {model_label(c.b)} and {model_label(c.a)} could not be compared."
     show = c.metric.show_difference
     unit = " points" if c.metric.scale == 1 else ""
+    ends = "" if c.low is None or c.high is None else f"95% interval {show(c.low)} to {show(c.high)}, "
     return (
         f"{c.metric.label}: {model_label(c.b)} against {model_label(c.a)} "
-        f"{show(c.difference)}{unit}, {verdict(c)} "
-        f"(95% interval {show(c.low)} to {show(c.high)}, {p_value(c.p)}); "
+        f"{show(c.difference)}{unit}, {verdict(c)} ({ends}{p_value(c.p)}); "
         f"better in {c.wins}, equal in {c.ties}, worse in {c.losses} of {c.languages} languages."
     )
 
 
 def verdict(comparison: Comparison) -> str:
-    """Better or worse only where the interval leaves no doubt about the direction."""
+    """Better or worse only where both the interval and the test leave no doubt about the direction."""
     c = comparison
-    if c.difference is None or c.low is None or c.high is None or c.low <= 0 <= c.high:
+    if c.difference is not None and (c.low is None or c.high is None):
+        return "too few languages to tell"
+    if c.difference is None or c.low is None or c.high is None or c.low <= 0 <= c.high or c.p is None or c.p >= SURE:
         return "no clear difference"
     return "better" if c.metric.gain(0, c.difference) > 0 else "worse"
 
@@ -138,7 +141,7 @@ def _row(metric: Metric, model: str, mean: Mean, *, first: bool) -> tuple[str, .
 
 def _paired(c: Comparison) -> tuple[str, ...]:
     show = c.metric.show_difference
-    bounds = f"{show(c.low)} to {show(c.high)}"
+    bounds = ABSENT if c.low is None or c.high is None else f"{show(c.low)} to {show(c.high)}"
     counts = (str(c.wins), str(c.ties), str(c.losses))
     p = p_value(c.p).replace("\u00a0", " ").removeprefix("p ").removeprefix("= ")
     return (c.metric.heading, f"{c.a} → {c.b}", show(c.difference), bounds, p, *counts, verdict(c))

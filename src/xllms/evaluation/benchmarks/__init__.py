@@ -2,10 +2,12 @@
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 from xllms.errors import InputError
 from xllms.evaluation.benchmark import Benchmark
+from xllms.manifest import sha256_file
 from xllms.recipe.evaluation import BENCHMARKS
 
 
@@ -25,13 +27,16 @@ def find(name: str) -> Benchmark:
     spec = importlib.util.spec_from_file_location(f"xllms_own_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     own = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = own  # dataclasses look up what their annotations mean there
     try:
         spec.loader.exec_module(own)
     except Exception as error:
+        del sys.modules[spec.name]
         raise InputError(f"{path}: cannot be read as a benchmark: {type(error).__name__}: {error}") from None
     found = getattr(own, "benchmark", None)
     if not isinstance(found, Benchmark):
         raise InputError(f"{path}: sets no `benchmark`; end it with `benchmark = MyBenchmark()`")
     if found.name in BENCHMARKS:
         raise InputError(f"{path}: `{found.name}` is the name of a benchmark that is here already; take another")
+    found.digest = sha256_file(path)
     return found

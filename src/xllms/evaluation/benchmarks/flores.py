@@ -3,7 +3,8 @@
 `paper` asks as the authors did, 200 sentences drawn as `datasets` shuffles them with seed 42, and 60 pairs without
 English; which pairs those were, and how their prompts named the languages, is not known: a rule (`ring`) and the
 registry's English names stand in. `standard` asks all sentences with a short prompt that ends where the translation
-begins, so that a base model can go on; an answer is its first line.
+begins; an answer is its first line. What a model reads is this prompt inside the run's template, which the engine puts
+around it, so that even a base model goes on after the template's words, not after the prompt's.
 
 chrF++ compares between languages, BLEU does not (each language has its tokenizer), spBLEU does where its model file is
 at hand. COMET is added after all models have answered (`xllms.evaluation.comet_scores`).

@@ -90,7 +90,7 @@ class LanguageConfusion(Benchmark):
             statistics["lpr"] = rate(lines, judged)
             if language.script != "Latn":
                 columns = np.array([lines, judged, words, lines], dtype=np.float64)
-                statistics["lcpr"] = ItemStatistics(columns.T, harmonic_mean)
+                statistics["lcpr"] = ItemStatistics(columns.T, harmonic_mean, outcomes=True)
                 if any(lines):
                     statistics["wpr"] = rate(words, lines)
         if any(written):

@@ -2,7 +2,8 @@
 
 Asked as the data's authors ask for reasoning in the problem's language, "Question: ... Step-by-Step Answer:" in its own
 words, which are those of lm-evaluation-harness's `mgsm_native_cot`. Models reason in English when they may, so the
-off-target rate stands beside accuracy.
+off-target rate stands beside accuracy. The engine puts the run's template around this prompt, the harness nothing:
+figures compare between models asked here, and only roughly with the harness's.
 
 The answer is the last number, as in lm-evaluation-harness's `flexible-extract`, but read as a number: that rule deletes
 every full stop, so that 18.50 counts as 1850, and knows ASCII digits only. MGSM's answers are whole numbers, written
@@ -14,7 +15,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from xllms.errors import InputError
+from xllms.errors import InputError, one_line
 from xllms.evaluation.benchmark import Asked, Benchmark, Item, Table, Task
 from xllms.evaluation.data import Files, Row, field, limited
 
@@ -44,7 +45,9 @@ LANGUAGES: Mapping[str, Words] = {
 }
 _COLUMNS = ("question", "answer")
 _HARD_SPACES = "\u00a0\u2009\u202f"
-_MARK = re.compile(r"####|\\boxed\{")
+_MARK = re.compile(r"(?<!#)####(?!#)(?P<line>[^\n]*)|\\boxed\{(?P<inside>(?:\{,\}|[^}])*)")
+# A heading has words ("#### Step 2"), a step a mark behind it ("#### 2)"); 万 belongs to the number.
+_HEADING = re.compile(r"[^\W\d_万萬千]|[):：][\s*_]*$")
 
 
 def _pattern(spaces: str) -> re.Pattern[str]:
@@ -89,16 +92,28 @@ class Mgsm(Benchmark):
     def parse(self, item: Item, output: str) -> str | None:
         """The number after the last `####` or `\\boxed{`, else the last number before a new question begins.
 
+        What stands behind `####` must be one number and signs, such as `$` or `%`; with words, it is a heading.
         Digits of any script count, and 万 after a number; words for numbers do not.
         """
         words = LANGUAGES[item.id.split(":")[1]]
         again = rf"{re.escape(words.question.rstrip(' :：'))}\s?[:：]|### Instruction"
         text = re.split(again, output, maxsplit=1)[0]
-        *before, marked = _MARK.split(text)
-        if before and (found := read_numbers(marked, spaces_group=words.spaces_group)):
-            return found[0]
+        marked = [number for mark in _MARK.finditer(text) if (number := _marked(mark, words))]
+        if marked:
+            return marked[-1]
         found = read_numbers(text, spaces_group=words.spaces_group)
         return found[-1] if found else None
+
+
+def _marked(mark: re.Match[str], words: Words) -> str | None:
+    """The number that is marked as the answer, if one is."""
+    if mark["line"] is None:
+        return next(iter(read_numbers(mark["inside"], spaces_group=words.spaces_group)), None)
+    boxed = _MARK.search(mark["line"])
+    if boxed is not None:
+        return _marked(boxed, words)
+    found = read_numbers(mark["line"], spaces_group=words.spaces_group)
+    return found[0] if len(found) == 1 and not _HEADING.search(mark["line"]) else None
 
 
 def read_numbers(text: str, *, spaces_group: bool = False) -> list[str]:
@@ -144,8 +159,8 @@ def _gold(row: Row) -> str:
     found = read_numbers(text)
     if len(found) != 1 or not re.fullmatch(r"[\d.,]+", text):
         raise InputError(
-            f"{row[0]}: the right answer is `{text[:40]}`, no number; MGSM's tables have a question and a number a "
-            "line, and no line of names"
+            f"{row[0]}: the right answer is `{one_line(text[:40])}`, no number; MGSM's tables have a question and a "
+            "number a line, and no line of names"
         )
     return found[0]
 

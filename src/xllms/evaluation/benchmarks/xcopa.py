@@ -6,11 +6,13 @@ is asked like the others (COPA's items). `paper` asks in English for a letter, a
 answer.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
-from xllms.errors import InputError
+from xllms.errors import InputError, one_line
 from xllms.evaluation.benchmark import Asked, Benchmark, Item, Table, Task
 from xllms.evaluation.data import Files, Row, field, limited, number
 from xllms.evaluation.letters import read_letter
@@ -51,16 +53,24 @@ class Xcopa(Benchmark):
         files = Files(asked, self.name)
         ways = asked.ways
         tasks: dict[str, list[Task]] = {way: [] for way in ways}
+        from_validation = []
         for folder, language in LANGUAGES.items():
             rows = files.rows(self._names(folder, asked), folder) if asked.wants(language.code) else None
             if rows is None:
                 continue
+            split = _split(rows, files, asked)
+            if split == "validation" and not asked.options.split:
+                from_validation.append(folder)
             solved = self._solved(files, folder, asked)
             for way in ways:
                 make = _ranked if way == "ranked" else _written
-                items = tuple(make(row, folder, _shots(solved, row, asked)) for row in limited(rows, asked))
+                items = tuple(make(row, folder, split, _shots(solved, row, asked)) for row in limited(rows, asked))
                 tasks[way].append(Task(language.code, language.code, items))
         files.close()
+        if from_validation:
+            print(
+                f"xcopa: no test file, so the validation file is asked: {', '.join(from_validation)}", file=sys.stderr
+            )
         if "ranked" in tasks:
             yield Table("xcopa.ranked", tasks["ranked"])
         if "written" in tasks:
@@ -90,6 +100,14 @@ class Xcopa(Benchmark):
         return rows
 
 
+def _split(rows: Sequence[Row], files: Files, asked: Asked) -> str:
+    """Which split the rows are of: test and validation number their items alike."""
+    if files.hub or asked.options.split:
+        return asked.options.split or "test"
+    name = Path(rows[0][0]).name.partition(".")[0]
+    return next((split for split, file in _FILE.items() if file == name), name)
+
+
 def _shots(solved: Sequence[Row], row: Row, asked: Asked) -> list[Row]:
     """The first examples, the same for every item; an item that is one of them gets the next instead of itself."""
     return list(islice((shot for shot in solved if shot[0] != row[0]), asked.options.shots))
@@ -102,13 +120,13 @@ def context(row: Row, folder: str) -> str:
     return f"{field(row, 'premise').strip()[:-1]} {connector}"
 
 
-def _ranked(row: Row, folder: str, shots: Sequence[Row]) -> Item:
+def _ranked(row: Row, folder: str, split: str, shots: Sequence[Row]) -> Item:
     ahead = "".join(
         f"{context(shot, folder)}{choices[gold]}\n\n" for shot in shots for choices, gold in (_continuations(shot),)
     )
     choices, gold = _continuations(row)
     return Item(
-        id=f"xcopa:{folder}:{field(row, 'idx')}",
+        id=f"xcopa:{folder}:{split}:{field(row, 'idx')}",
         prompt=ahead + context(row, folder),
         reference=choices[gold].strip(),
         choices=choices,
@@ -117,11 +135,11 @@ def _ranked(row: Row, folder: str, shots: Sequence[Row]) -> Item:
     )
 
 
-def _written(row: Row, folder: str, shots: Sequence[Row]) -> Item:
+def _written(row: Row, folder: str, split: str, shots: Sequence[Row]) -> Item:
     choices, gold = _choices(row)
     solved = "".join(f"{_prompt(shot)}\n{'AB'[_choices(shot)[1]]}\n\n" for shot in shots)
     return Item(
-        id=f"xcopa:{folder}:{field(row, 'idx')}",
+        id=f"xcopa:{folder}:{split}:{field(row, 'idx')}",
         prompt=solved + _prompt(row),
         reference="AB"[gold],
         kind=_question(row),
@@ -150,7 +168,7 @@ def _continuations(row: Row) -> tuple[tuple[str, str], int]:
 def _question(row: Row) -> str:
     asked = field(row, "question")
     if asked not in ("cause", "effect"):
-        raise InputError(f"{row[0]}: question is `{asked[:40]}`, not cause or effect")
+        raise InputError(f"{row[0]}: question is `{one_line(asked[:40])}`, not cause or effect")
     return asked
 
 

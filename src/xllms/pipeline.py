@@ -272,6 +272,7 @@ def _dpo(recipe: Recipe) -> None:
         out / "feedback",
         out / "dpo",
         recipe.tracking,
+        instructions=out / "instructions",
     )
 
 

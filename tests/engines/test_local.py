@@ -84,6 +84,31 @@ def test_a_one_line_answer_keeps_what_stands_before_the_break_in_the_same_token(
     assert any(line.text.endswith(".") and line.ended for line in lines)
 
 
+def test_a_break_before_the_first_letters_of_its_token_does_not_end_the_line() -> None:
+    """A token may hold a break and the letters after it: at the start of an answer, its line goes on."""
+    writer = engine("llama")
+    words = {token: f"w{token} " if token % 3 else f"\nb{token} " for token in range(131)}
+
+    class Words(IdTemplate):
+        stop_ids = frozenset[int]()
+        tokenizer = SimpleNamespace(
+            decode=lambda ids: "".join(words[i] for i in ids),
+            batch_decode=lambda rows: ["".join(words[int(i)] for i in row) for row in rows],
+        )
+
+        def decode(self, ids: tuple[int, ...]) -> str:
+            return "".join(words[i] for i in ids)
+
+    writer.loaded.template = cast(Any, Words())
+    asked = [(f"{3 + i % 7} {4 + i % 5} {i}", "") for i in range(40)]
+    whole = writer.answer(asked, 12, Sampling(temperature=1.0))
+    assert any(text.startswith("\n") for text in whole)
+    lines = writer.write(asked, 12, Sampling(temperature=1.0, one_line=True))
+    begun = [line for line in lines if line.text.startswith("b")]
+    assert any(line.ended for line in lines)
+    assert any(len(line.text.split()) > 1 for line in begun), "the line ended with its first token"
+
+
 def test_an_answer_that_is_cut_off_says_so() -> None:
     writer = engine("llama")
     cast(Any, writer.loaded).template = SimpleNamespace(

@@ -10,6 +10,7 @@ from tests.engines.misbehaving_server import Asked, MisbehavingServer, Reply, sa
 from xllms.engines.cache import Answer, AnswerCache, request_key
 from xllms.engines.openai import OpenAIEngine
 from xllms.engines.protocol import Sampling, Written, before_stop
+from xllms.errors import InputError
 from xllms.recipe import OpenAISettings
 
 pytest.importorskip("httpx", reason="httpx is not installed: pip install httpx")
@@ -58,3 +59,8 @@ def test_what_stands_before_the_first_stop(text: str, stops: list[str]) -> None:
     assert text.startswith(cut)
     assert not any(stop in cut for stop in stops)
     assert cut == text or any(text[len(cut) :].startswith(stop) for stop in stops)
+
+
+def test_an_empty_stop_is_refused() -> None:
+    with pytest.raises(InputError, match="stop: an empty text would end every answer"):
+        Sampling(stop=("\n", ""))

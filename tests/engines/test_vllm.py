@@ -21,6 +21,8 @@ CONTEXT = 200
 class StandIn:
     """`vllm.LLM`: answers each prompt with its number of tokens."""
 
+    reason = "stop"
+
     def __init__(self, model: str, max_model_len: int | None, **settings: Any) -> None:
         self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=max_model_len or CONTEXT))
 
@@ -31,7 +33,9 @@ class StandIn:
         if any(length >= room for length in lengths):
             raise ValueError("The decoder prompt is longer than the maximum model length")
         return [
-            SimpleNamespace(outputs=[SimpleNamespace(text=f"{n}\nmore", token_ids=[1, 2], finish_reason="stop")])
+            SimpleNamespace(
+                outputs=[SimpleNamespace(text=f" \n{n}\nmore ", token_ids=[1, 2], finish_reason=self.reason)]
+            )
             for n in lengths
         ]
 
@@ -66,6 +70,7 @@ def test_one_line_and_draws_apart(make: Callable[..., VllmEngine]) -> None:
     engine = make()
     (answer,) = engine.write([("a", "")], 8, Sampling(one_line=True))
     assert "more" not in answer.text
+    assert answer.text.isdigit()
     drawn = [engine._parameters(8, Sampling(temperature=1.0, seed=3), number, None).seed for number in (0, 1)]
     assert drawn == [3, 4]
 
@@ -74,3 +79,14 @@ def test_one_line_and_draws_apart(make: Callable[..., VllmEngine]) -> None:
 def test_without_vllm_the_way_to_get_it_is_named(tiny_model_folder: Path) -> None:
     with pytest.raises(EngineError, match="pip install vllm"):
         VllmEngine(VllmSettings(name=str(tiny_model_folder)))
+
+
+def test_a_line_that_was_finished_is_whole_whatever_came_after_it(
+    make: Callable[..., VllmEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandIn, "reason", "length")
+    engine = make()
+    (line,) = engine.write([("a", "")], 8, Sampling(one_line=True))
+    (text,) = engine.write([("a", "")], 8)
+    assert (line.ended, text.ended) == (True, False)
+    assert text.text == f"{line.text}\nmore"

@@ -272,3 +272,17 @@ def test_a_benchmark_more_is_no_change_of_settings(finished: Path) -> None:
 def test_a_model_that_is_not_there_is_named(finished: Path) -> None:
     with pytest.raises(XllmsError, match=r"no model `dpo` yet; it has base, sft"):
         pipeline.run(load_recipe(finished, ["evaluation.models=[dpo]"]), ("evaluation",))
+
+
+def test_what_an_engine_refuses_is_counted_and_wrong(own: Path, tmp_path: Path) -> None:
+    class Refusing(Adder):
+        def write(self, prompts: Any, *rest: Any, **more: Any) -> list[Written]:
+            answers = super().write(prompts, *rest, **more)
+            long = [prompt.startswith("Swahili: What is 3 ") for prompt, _ in prompts]
+            return [Written("", True, "too long") if cut else one for cut, one in zip(long, answers, strict=True)]
+
+    run(own, Refusing(), tmp_path)
+    cells = scores(tmp_path)["sums"]["languages"]
+    assert (cells["swh_Latn"]["base"]["refused"], cells["swh_Latn"]["base"]["unparsed"]) == (1, 1)
+    assert cells["swh_Latn"]["base"]["accuracy"] == pytest.approx(19 / 20)
+    assert "refused" not in cells["deu_Latn"]["base"]

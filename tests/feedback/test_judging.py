@@ -10,7 +10,7 @@ import pytest
 from tests.engines.test_judging import RuleJudge, between, longer
 from tests.feedback.test_ranking import record
 from xllms.engines.local import LocalEngine
-from xllms.engines.protocol import Sampling
+from xllms.engines.protocol import Sampling, Written
 from xllms.feedback.judging import JudgeRanker
 from xllms.models import load
 from xllms.recipe import ModelSettings
@@ -104,3 +104,24 @@ def test_the_quickstarts_base_model_as_a_judge_is_measured_not_believed() -> Non
     if counts["no verdict"] == 0:
         assert counts["orders agree"] + counts["orders disagree"] == 3
     assert all(score.value is None or 0 <= score.value <= 100 for score in scores)
+
+
+def test_what_the_engine_refuses_is_not_malformed_and_not_asked_for_again() -> None:
+    class Refusing(RuleJudge):
+        asked = 0
+
+        def write(self, prompts: Any, *rest: Any, **more: Any) -> list[Written]:
+            self.asked += len(prompts)
+            return [
+                Written("", False, "rule: refused: a prompt of 9000 tokens") if GOOD in instruction else answer
+                for (instruction, _), answer in zip(prompts, super().write(prompts, *rest, **more), strict=True)
+            ]
+
+    engine = Refusing(longer)
+    ranker = JudgeRanker(engine)
+    assert [score.value for score in ranker.score(record(), [GOOD, MIDDLE, BAD])] == [None, 100.0, 0.0]
+    assert ranker.counts == {"asked": 6, "refused": 4, "no verdict": 4, "orders agree": 1}
+    assert engine.asked == 6
+    marked = JudgeRanker(Refusing(lambda prompt, sampling: "no idea"), "pointwise")
+    marked.score(record(), [GOOD, BAD])
+    assert marked.counts == {"asked": 2, "refused": 1, "malformed at first": 1, "no verdict": 2}

@@ -58,6 +58,7 @@ def test_what_holds_of_every_pair(
     for pair in pairs:
         chosen = by_text[pair.chosen]
         assert chosen.in_language, "an answer in the wrong language was chosen"
+        assert chosen.status == "right" or (chosen.chrf or 0) >= 100 - LEAD, "one that nothing vouches for was chosen"
         assert pair.chosen.strip() and pair.rejected and pair.chosen != pair.rejected
         assert pair.chosen_reason and pair.rejected_reason
         if pair.rejected not in forged:
@@ -136,3 +137,22 @@ def test_without_a_reference_the_best_sample_surely_in_the_language_stands_in(
     unlike = [reject for reject in made if reject.text != surely[0]]
     if unlike and how.max_length_ratio is None and how.max_pairs is None:
         assert {reject.text for reject in unlike} <= {pair.rejected for pair in pairs}
+
+
+def test_a_judge_alone_does_not_vouch_for_the_language() -> None:
+    judged = Candidate(REFERENCE.text, "reference", 100.0, "right", None, 60.0, "judge gives 3, 4, 3 of 5")
+    doubtful = Candidate("anders", "sample", 12.0, "undecided", None, 95.0, "judge gives 5, 5, 5 of 5")
+    sure = Candidate("gut", "sample", 12.0, "right", None, 80.0, "judge gives 4, 4, 4 of 5")
+    near = Candidate("Norwegen", "sample", 95.0, "undecided", None, 90.0, "judge gives 5, 5, 5 of 5")
+    for ranked, chosen in (
+        ([doubtful], REFERENCE.text),
+        ([doubtful, sure], "gut"),
+        ([doubtful, near, sure], "Norwegen"),
+    ):
+        for mode in ("best_worst", "all", "ranking"):
+            how = PairingSettings.model_validate({"mode": mode})
+            pairs = preferences(record(), ranked, judged, [ENGLISH], how)
+            assert pairs[0].chosen == chosen
+            assert "anders" not in {pair.chosen for pair in pairs}
+            (order,) = rankings(record(), ranked, judged, [ENGLISH], how)
+            assert order.answers[0] == chosen

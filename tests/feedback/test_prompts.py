@@ -2,10 +2,13 @@
 
 import json
 import lzma
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import shared_data
@@ -15,6 +18,7 @@ from xllms.feedback.prompts import read_prompts
 from xllms.formats import BadRecord
 from xllms.recipe.data import PromptFile
 from xllms.records import Instruction, Prompt
+from xllms.splits import prompt_key
 
 LANGUAGES = {
     "bn": "ben_Beng",
@@ -126,7 +130,9 @@ def test_a_broken_row_is_named_or_counted(tmp_path: Path, row: Any, message: str
         read_prompts([PromptFile(path=path, language="en")])
     prompts, left_out = read_prompts([PromptFile(path=path, language="en", skip_bad=True)])
     assert len(prompts["eng_Latn"]) == 1
-    assert left_out == {"broken": 1}
+    assert left_out["broken"] == 1
+    (named,) = left_out["broken rows"][str(path)]
+    assert re.search(message, named)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
@@ -143,3 +149,85 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     path.write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="holds no records"):
         read_prompts([PromptFile(path=path, language="en")])
+
+
+def test_only_the_first_broken_rows_of_a_file_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "bad.jsonl", *[{"q": "x"}] * 9, {"instruction": "Name a river."})
+    _, left_out = read_prompts([PromptFile(path=path, language="en", skip_bad=True)])
+    assert left_out["broken"] == 9
+    assert [named.split(": ")[0] for named in left_out["broken rows"][str(path)]] == [f"{path}:{n}" for n in (1, 2, 3)]
+
+
+def test_a_blank_answer_is_none(tmp_path: Path) -> None:
+    path = written(tmp_path / "own.jsonl", {"instruction": "Name a river.", "output": " \n "})
+    prompts, _ = read_prompts([PromptFile(path=path, language="en")])
+    assert prompts["eng_Latn"][0].output == ""
+
+
+@pytest.mark.parametrize("name", [3, 3.0, "3", " 3 "])
+def test_a_number_is_one_name_however_it_is_written(tmp_path: Path, name: Any) -> None:
+    path = written(tmp_path / "own.jsonl", {"instruction": "Name a river.", "parallel_id": name})
+    assert read_prompts([PromptFile(path=path, language="en")])[0]["eng_Latn"][0].parallel_id == "3"
+
+
+@pytest.mark.parametrize("name", [3.5, [3], True, {"id": 3}])
+def test_what_is_no_name_is_a_broken_row(tmp_path: Path, name: Any) -> None:
+    path = written(tmp_path / "own.jsonl", {"instruction": "Name a river.", "parallel_id": name})
+    with pytest.raises(BadRecord, match=r"own\.jsonl:1: field `parallel_id` is no name \(a text or a whole number\)"):
+        read_prompts([PromptFile(path=path, language="en")])
+
+
+def test_the_ids_of_a_table_with_gaps_and_parquet_under_another_name(tmp_path: Path) -> None:
+    """pandas writes a column of whole numbers as floats where some are missing."""
+    english = pa.table({"instruction": ["Name a river.", "Name a lake."], "parallel_id": [3.0, float("nan")]})
+    pq.write_table(english, tmp_path / "english.data")
+    german = written(tmp_path / "german.jsonl", {"instruction": "Nenne einen Fluss.", "parallel_id": 3})
+    files = [PromptFile(path=tmp_path / "english.data", language="en"), PromptFile(path=german, language="de")]
+    prompts, _ = read_prompts(files)
+    assert prompts["eng_Latn"][0].parallel_id == prompts["deu_Latn"][0].parallel_id == "3"
+    assert prompts["eng_Latn"][1].parallel_id.startswith("english:")
+
+
+@pytest.mark.parametrize("answers", [("", "The Rhine"), ("The Rhine", ""), ("The Rhine", "The Elbe")])
+def test_of_a_prompt_that_stands_twice_the_row_with_an_answer_is_taken(
+    tmp_path: Path, answers: tuple[str, str]
+) -> None:
+    rows = [{"instruction": "Name a river.", "id": 1, "output": answer} for answer in answers]
+    path = written(tmp_path / "own.jsonl", *rows)
+    prompts, left_out = read_prompts([PromptFile(path=path, language="en")])
+    assert [one.output for one in prompts["eng_Latn"]] == ["The Rhine"]
+    assert left_out == {"repeated": 1}
+
+
+def test_what_the_evaluation_asks_is_left_out(tmp_path: Path) -> None:
+    rows = [{"instruction": "Name a river. "}, {"instruction": "Name a river.", "input": "In Kenya."}]
+    path = written(tmp_path / "own.jsonl", *rows)
+    prompts, left_out = read_prompts([PromptFile(path=path, language="en")], {prompt_key("Name a river.", "")})
+    assert [one.input for one in prompts["eng_Latn"]] == ["In Kenya."]
+    assert left_out == {"asked in the evaluation": 1}
+
+
+def test_no_two_prompts_of_a_plan_have_one_id(tmp_path: Path) -> None:
+    """A prompt without an answer can be found by its own row and by its parallel in the language to answer in."""
+    prompts, _ = read_prompts(ultrafeedback(tmp_path, ["en", "sw", "fr"], 3))
+    pairs = [("eng_Latn", "swh_Latn")] * 5 + [("fra_Latn", "swh_Latn")] * 5 + [("swh_Latn", "eng_Latn")] * 5
+    made, missing = cross_prompts(pairs, prompts, wordings())
+    ids = [one.id for records in made.values() for one in records]
+    assert len(ids) == len(set(ids)) == 15 - missing.total()
+    assert len(made["swh_Latn"]) == 6, "each fact once in either language"
+
+
+def test_a_long_plan_reads_each_record_once_for_a_pair(tmp_path: Path) -> None:
+    class Counted(list[Prompt]):
+        seen = 0
+
+        def __iter__(self) -> Any:
+            for one in super().__iter__():
+                Counted.seen += 1
+                yield one
+
+    rows = [{"instruction": f"Name river {number}."} for number in range(300)]
+    prompts, _ = read_prompts([PromptFile(path=written(tmp_path / "own.jsonl", *rows), language="en")])
+    made, _ = cross_prompts([("eng_Latn", "yor_Latn")] * 300, {"eng_Latn": Counted(prompts["eng_Latn"])}, wordings())
+    assert len(made["yor_Latn"]) == 300
+    assert Counted.seen <= 3 * 300

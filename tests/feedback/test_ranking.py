@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xllms.feedback import pairing
-from xllms.feedback.candidates import Candidate, judge, rank
+from xllms.feedback.candidates import Candidate, foreign_reference, judge, rank
 from xllms.feedback.rejects import in_wrong_language, wrong_language
 from xllms.instructions.cldr import cldr_records
 from xllms.languages import get
@@ -194,3 +194,20 @@ def test_a_ranking_is_right_then_right_elsewhere_then_wrong_then_wrong_elsewhere
     assert len(found.reasons) == 4
     # Only the reference is known, and nothing to set against it.
     assert ranking(record(), judged(record().output), None) == []
+
+
+def test_no_name_of_cldr_is_called_foreign_and_a_translation_that_failed_is() -> None:
+    facts = [one for fact in FACTS for one in fact.values()]
+    assert len(facts) > 30
+    assert not any(foreign_reference(one.model_copy(update={"source": "own"})) for one in facts)
+    english = "The Netherlands, Norway and Sweden are what those countries would have been called"
+    german = "Ich weiß es nicht, aber es könnte vielleicht ein anderes Land gewesen sein"
+    own = record().model_copy(update={"source": "alpaca"})
+    for output, changed, foreign in (
+        (english, {}, True),
+        (german, {}, False),
+        ("Norway", {}, False),  # too short to be sure
+        (english, {"source": "cldr"}, False),
+        (english, {"response": "kept"}, False),
+    ):
+        assert foreign_reference(own.model_copy(update={"output": output, **changed})) is foreign

@@ -23,6 +23,7 @@ from xllms.models import load
 from xllms.recipe import FeedbackSettings, LocalEngineSettings, ModelSettings, VllmSettings
 from xllms.recipe_file import load_recipe
 from xllms.records import to_jsonl
+from xllms.splits import read_split
 
 FULL: dict[str, Any] = {
     "languages": ["en", "fr", "sw", "th"],
@@ -115,7 +116,7 @@ def run(tiny_model_folder: Path, instructions: Path, sft: Path) -> Callable[...,
 
 def rows(folder: Path, kind: str) -> list[dict[str, Any]]:
     paths = sorted((folder / kind).glob("*.jsonl"))
-    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -388,3 +389,114 @@ def test_the_local_engine_serves_under_a_name(
     settings = ModelSettings(name=str(tiny_model_folder), dtype="float32")
     run(tmp_path, lambda: LocalEngine(load(settings, "alpaca")), rankers=CHEAP)
     assert len(rows(tmp_path, "candidates")) == 8
+
+
+class Liner(Polyglot):
+    """Answers as `Polyglot`, with line ends of other scripts within; some prompts it refuses."""
+
+    def write(self, prompts: Sequence[tuple[str, str]], *rest: Any, **more: Any) -> list[Written]:
+        said = super().write(prompts, *rest, **more)
+        lined = [Written(one.text.replace(", ", ",\u2028\u0085"), True) for one in said]
+        return [Written("", False, "phrases: refused: too long"), *lined[1:]]
+
+
+def own_prompts(folder: Path, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    path = folder / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [{"path": str(path)}]
+
+
+def test_line_ends_of_other_scripts_in_an_answer_and_why_an_engine_refused(
+    run: Callable[..., None], tmp_path: Path
+) -> None:
+    rivers = [{"instruction": f"Nenne Fluss {number}.", "language": "de"} for number in range(3)]
+    run(tmp_path / "feedback", Liner, **UNANSWERED, prompts_from=own_prompts(tmp_path, *rivers))
+    texts = [pair["chosen"] for pair in rows(tmp_path / "feedback", "preferences")]
+    assert any("\u2028" in text for text in texts)
+    assert counts(tmp_path / "feedback")["pairs"] == len(texts)
+    assert counts(tmp_path / "feedback")["refusals"] == {"phrases": "phrases: refused: too long"}
+
+
+def test_own_prompts_that_nobody_is_asked_are_counted(run: Callable[..., None], tmp_path: Path) -> None:
+    rivers = [{"instruction": f"Nenne Fluss {number}.", "language": "de"} for number in range(5)]
+    own = own_prompts(tmp_path, *rivers, {"instruction": "Nomme un fleuve.", "language": "fr"})
+    run(tmp_path / "feedback", Polyglot, **UNANSWERED, prompts_from=own)
+    assert counts(tmp_path / "feedback")["prompts_from"] == {
+        "not in feedback.languages": {"fra_Latn": 1},
+        "beyond feedback.prompts": 2,
+    }
+    for plan in ("same", "uniform"):
+        more = {**UNANSWERED, "languages": ["Thai", "sw"], "plan": plan}
+        with pytest.raises(InputError, match=r"are Thai, sw, the prompts are in deu_Latn, fra_Latn; name some"):
+            run(tmp_path / plan, Polyglot, **more, prompts_from=own)
+
+
+def test_own_prompts_that_the_evaluation_asks_are_left_out(sft: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    asked = read_split(sft.parent / "instructions", "evaluation")["deu_Latn"][0]
+    given = [{"instruction": text, "language": "de"} for text in (asked.instruction, "Nenne einen Fluss.")]
+    stage.run(
+        FeedbackSettings.model_validate({**FULL, **UNANSWERED, "prompts_from": own_prompts(tmp_path, *given)}),
+        ModelSettings(name=str(tiny_model_folder), dtype="float32"),
+        "alpaca",
+        3,
+        sft.parent / "instructions",
+        sft,
+        tmp_path / "feedback",
+        engines={"phrases": Polyglot},
+    )
+    assert counts(tmp_path / "feedback")["prompts_from"] == {"asked in the evaluation": 1}
+    assert [row["instruction"] for row in rows(tmp_path / "feedback", "candidates")] == ["Nenne einen Fluss."]
+
+
+def test_a_reference_in_another_language_is_not_chosen_and_is_counted(run: Callable[..., None], tmp_path: Path) -> None:
+    english = Polyglot.SAID[2]
+    asked = [{"instruction": f"Nenne Fluss {n}.", "language": "de", "output": english, "id": n} for n in range(2)]
+    asked.append({"instruction": "Was ist das?", "language": "de", "output": Polyglot.SAID[0], "id": 2})
+    own = own_prompts(tmp_path, *asked)
+    for name, rankers in (("a", UNANSWERED["rankers"]), ("b", [{"type": "reference"}])):
+        run(tmp_path / name, Polyglot, **{**UNANSWERED, "rankers": rankers}, prompts_from=own)
+        pairs = rows(tmp_path / name, "preferences")
+        assert pairs
+        assert all(pair["chosen"].startswith("Bäume") for pair in pairs)
+        assert counts(tmp_path / name)["reference in another language"] == {"deu_Latn": 2}
+        assert {pair["parallel_id"] for pair in pairs} == {"own:0", "own:1", "own:2"} if name == "a" else {"own:2"}
+
+
+def test_two_prompts_with_one_id_are_refused(sft: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "instructions"
+    done = StageFolder(folder, "instructions", {}, {})
+    done.begin()
+    record = next(iter(parallel_prompts()["swh_Latn"]))
+    write_atomic(folder / "feedback" / "swh_Latn.jsonl", to_jsonl([record, record]))
+    done.finish({}, [folder / "feedback" / "swh_Latn.jsonl"])
+    with pytest.raises(InputError, match=f"two prompts have the id {record.id}"):
+        stage.run(
+            FeedbackSettings(languages=("sw",)), ModelSettings(name="x"), "alpaca", 3, folder, sft, tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+class Shy(Polyglot):
+    """Answers as `Polyglot`, and refuses to judge."""
+
+    def write(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        max_new_tokens: int,
+        sampling: Sampling = Sampling(),
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[Written]:
+        if schema is not None:
+            return [Written("", False, "phrases: refused: no opinions")] * len(prompts)
+        return super().write(prompts, max_new_tokens, sampling)
+
+
+def test_why_a_judge_refused_is_kept(run: Callable[..., None], tmp_path: Path) -> None:
+    own = own_prompts(tmp_path, {"instruction": "Nenne einen Fluss.", "language": "de"})
+    rankers = [{"type": "language", "weight": 1}, {"type": "judge", "engine": "phrases", "compare": "pointwise"}]
+    run(tmp_path / "feedback", Shy, **{**UNANSWERED, "rankers": rankers}, prompts_from=own)
+    stated = counts(tmp_path / "feedback")
+    assert stated["refusals"] == {"phrases (judge)": "phrases: refused: no opinions"}
+    assert stated["candidates"]["judge: refused"] == stated["candidates"]["judge: asked"] > 0
+    assert "judge: malformed at first" not in stated["candidates"]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.conftest import shared_data, write_recipe
 from xllms import pipeline
 from xllms.errors import InputError
-from xllms.manifest import STARTED, ChangedSettings
+from xllms.manifest import STARTED, ChangedSettings, StageFolder, write_atomic
 from xllms.recipe import DpoSettings
 from xllms.recipe_file import load_recipe
-from xllms.records import Preference, Ranking
-from xllms.training.pairs import read_pairs, with_common_facts
+from xllms.records import Instruction, Preference, Ranking, to_jsonl
+from xllms.training.pairs import inputs, read_pairs, with_common_facts
 
 NOWHERE = Path("no-feedback-here")
 
@@ -97,6 +97,9 @@ def test_broken_rows_are_counted_or_stop_the_run(tmp_path: Path) -> None:
         read_pairs(settings(source), NOWHERE)
     records, counts = read_pairs(settings({**source, "skip_bad": True}), NOWHERE)
     assert len(records) == 1
+    assert counts.pop(f"{source['path']}: broken rows") == [
+        f"{source['path']}:1: record 1: field `prefered_output` is empty; fill it or remove the record"
+    ]
     assert counts == {source["path"]: 1, f"{source['path']}: broken": 1}
     only_bad = own_file(tmp_path / "bad.json", ("A lake?", " ", "No"))
     with pytest.raises(InputError, match=r"no row of .*bad\.json can be read"):
@@ -147,7 +150,7 @@ def test_dpo_on_own_pairs_without_feedback_then_with_it(trained: Callable[..., P
 
     (run / "feedback" / "manifest.json").unlink()
     assert (run / "feedback" / STARTED).exists()
-    with pytest.raises(InputError, match="stage 'feedback' is not finished"):
+    with pytest.raises(InputError, match=r"'feedback' is not finished; run .*, or remove that folder to train on `dpo"):
         trained(source, overwrite=True)
 
 
@@ -163,3 +166,55 @@ def test_no_data_and_no_feedback(tiny_model_folder: Path, tmp_path: Path) -> Non
     pipeline.run(recipe, ("instructions", "sft"))
     with pytest.raises(InputError, match="run `xllms feedback RECIPE` first"):
         pipeline.run(recipe, ("dpo",))
+
+
+def finished(folder: Path, **files: str) -> Path:
+    """The folder of a finished stage with these files."""
+    stage = StageFolder(folder, folder.name, {}, {})
+    stage.begin()
+    paths = [folder / name.replace("__", "/") for name in files]
+    for path, text in zip(paths, files.values(), strict=True):
+        write_atomic(path.with_suffix(".jsonl"), text)
+    stage.finish({}, [path.with_suffix(".jsonl") for path in paths])
+    return folder
+
+
+def test_pairs_that_say_nothing_or_that_the_evaluation_asks_are_left_out_and_counted(tmp_path: Path) -> None:
+    asked = Instruction(id="a", instruction="A lake?", output="Ja", language="deu_Latn", source="alpaca")
+    instructions = finished(tmp_path / "instructions", evaluation__deu_Latn=to_jsonl([asked]))
+    pairs = [("Name a river.", "Der Rhein", "The Rhine"), ("A lake?", "Ja", "No"), ("A sea?", "Ja ", "Ja")]
+    source = own_file(tmp_path / "own.json", *pairs)
+    records, counts = read_pairs(settings(source), NOWHERE, instructions)
+    assert [record.instruction for record in records] == ["Name a river."]
+    path = source["path"]
+    assert counts == {path: 1, f"{path}: asked in the evaluation": 1, f"{path}: chosen is rejected": 1}
+    assert inputs(settings(source), NOWHERE, instructions)["evaluation"]
+    assert len(read_pairs(settings(source), NOWHERE, tmp_path / "none")[0]) == 2
+    only = own_file(tmp_path / "only.json", ("A sea?", "Ja", "Ja"))
+    with pytest.raises(InputError, match=r"no row of .*only\.json .*chosen is rejected: 1"):
+        read_pairs(settings(only), NOWHERE)
+
+
+def test_a_file_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    source = own_file(tmp_path / "own.json", ("Name a river.", "Der Rhein", "The Rhine"))
+    again = {**source, "path": str(tmp_path / "." / "sub" / ".." / "own.json")}
+    with pytest.raises(InputError, match=r"dpo\.data: .*own\.json stands twice"):
+        inputs(settings(source, again), NOWHERE)
+
+
+def test_feedback_that_finished_without_pairs_says_why_to_look_and_own_pairs_go_on(tmp_path: Path) -> None:
+    feedback = finished(tmp_path / "feedback", preferences__deu_Latn="", rankings__deu_Latn="")
+    with pytest.raises(InputError, match=r"feedback stage is finished and made no preferences; .*raise feedback\."):
+        read_pairs(DpoSettings(), feedback)
+    source = own_file(tmp_path / "own.json", ("Name a river.", "Der Rhein", "The Rhine"))
+    records, counts = read_pairs(settings(source), feedback)
+    assert len(records) == 1
+    assert counts == {"feedback": 0, source["path"]: 1}
+
+
+def test_one_prompt_under_two_facts_of_the_feedback_is_held_out_together(tmp_path: Path) -> None:
+    pairs = [pair(1, "Name a river.", "one"), pair(2, "Name a river.", "two"), pair(3, "Name a lake.", "three")]
+    feedback = finished(tmp_path / "feedback", preferences__deu_Latn=to_jsonl(pairs))
+    records, _ = read_pairs(DpoSettings(), feedback)
+    facts = [record.parallel_id for record in records]
+    assert facts[0] == facts[1] != facts[2] == "three"

@@ -41,3 +41,13 @@ def test_means_are_weighted_by_tokens_and_kept_per_language() -> None:
     assert taken["n"] == 2
     assert taken["languages"]["swh_Latn"] == {"loss": 3.0, "n": 1}
     assert means([figures.take()]) == {}
+
+
+def test_a_line_break_of_another_script_in_a_line_ends_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    log.write(1, "train", {"note": "a\u2028b\u0085c"})
+    log.write(2, "train", {"note": "d"})
+    before = path.read_bytes()
+    MetricsLog(path, 2)
+    assert path.read_bytes() == before

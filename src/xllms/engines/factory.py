@@ -140,7 +140,7 @@ def local_content(settings: Settings) -> dict[str, str]:
     """Digests of the folders on this machine that an engine or translator reads, by the key that names them.
 
     A model or adapter that was trained again is another one under the same path. Files are read whole: about a second
-    for each gigabyte.
+    for each gigabyte; hidden ones, and those in hidden folders such as .git and .cache, belong to other tools.
 
     Raises:
         InputError: `tuned` is no finished stage.
@@ -154,8 +154,9 @@ def local_content(settings: Settings) -> dict[str, str]:
         if key == "tuned":
             found[key] = output_fingerprint(folder)
         elif folder.is_dir():
-            files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-            found[key] = fingerprint({str(path.relative_to(folder)): sha256_file(path) for path in files})
+            files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+            shown = {name: path for name, path in files.items() if not any(part[0] == "." for part in name.parts)}
+            found[key] = fingerprint({str(name): sha256_file(path) for name, path in shown.items()})
     return found
 
 

@@ -7,8 +7,8 @@ English (M-RewardBench, arXiv 2410.15522), and know least of the languages that 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -95,11 +95,15 @@ class PairVerdict:
         forward: points of the first answer where it was shown first: 1 a win, 0.5 a tie, 0 a loss; None: unparsed.
         backward: its points where it was shown second.
         malformed: of the two, how many were no verdict at first and asked for once more.
+        refused: of the two, how many the engine refused to answer (too long, filtered); not asked for again.
+        error: why the first of these was refused.
     """
 
     forward: float | None
     backward: float | None
     malformed: int = 0
+    refused: int = 0
+    error: str = ""
 
     @property
     def points(self) -> float | None:
@@ -119,10 +123,12 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class PointVerdict:
-    """What a judge says of one answer: `marks`, None where unparsed; `malformed` as in `PairVerdict`."""
+    """What a judge says of one answer: `marks`, None where there are none; the others as in `PairVerdict`."""
 
     marks: Marks | None
     malformed: int = 0
+    refused: int = 0
+    error: str = ""
 
 
 def judge_pairs(engine: Engine, cases: Sequence[Case], max_new_tokens: int = 256) -> list[PairVerdict]:
@@ -142,15 +148,22 @@ def judge_pairs(engine: Engine, cases: Sequence[Case], max_new_tokens: int = 256
             asked.append(_PAIRWISE.format(**_common(case), first=one, second=other))
     found = _ask(engine, asked, Preferred, max_new_tokens)
     return [
-        PairVerdict(_points(there, "A"), _points(back, "B"), again + once_more)
-        for (there, again), (back, once_more) in zip(found[::2], found[1::2], strict=True)
+        PairVerdict(
+            _points(there.word, "A"),
+            _points(back.word, "B"),
+            there.malformed + back.malformed,
+            bool(there.error) + bool(back.error),
+            there.error or back.error,
+        )
+        for there, back in zip(found[::2], found[1::2], strict=True)
     ]
 
 
 def judge_points(engine: Engine, cases: Sequence[PointCase], max_new_tokens: int = 256) -> list[PointVerdict]:
     """Marks per answer; arguments and errors as in `judge_pairs`."""
     asked = [_POINTWISE.format(**_common(case), answer=case.answer) for case in cases]
-    return [PointVerdict(marks, again) for marks, again in _ask(engine, asked, Marks, max_new_tokens)]
+    found = _ask(engine, asked, Marks, max_new_tokens)
+    return [PointVerdict(one.word, one.malformed, int(bool(one.error)), one.error) for one in found]
 
 
 def parse(text: str, form: type[Word]) -> Word | None:
@@ -180,20 +193,28 @@ def _points(word: Preferred | None, shown_as: Literal["A", "B"]) -> float | None
     return 0.5 if word.better == "tie" else float(word.better == shown_as)
 
 
-def _ask(engine: Engine, prompts: Sequence[str], form: type[Word], limit: int) -> list[tuple[Word | None, int]]:
-    """A checked answer to each prompt, and 1 where it was malformed at first and asked for once more."""
-    words = _once(engine, prompts, form, limit, _GREEDY)
-    again = [at for at, word in enumerate(words) if word is None]
-    for at, word in zip(again, _once(engine, [prompts[at] for at in again], form, limit, _AGAIN), strict=True):
-        words[at] = word
-    asked_twice = set(again)
-    return [(word, int(at in asked_twice)) for at, word in enumerate(words)]
+@dataclass(frozen=True)
+class _Said(Generic[Word]):
+    """A checked answer; `malformed`: 1 where it was asked for once more, `error`: why the engine gave none."""
+
+    word: Word | None
+    malformed: int = 0
+    error: str = ""
+
+
+def _ask(engine: Engine, prompts: Sequence[str], form: type[Word], limit: int) -> list[_Said[Word]]:
+    """An answer to each prompt; what is malformed is asked for once more, what is refused would be refused again."""
+    said = _once(engine, prompts, form, limit, _GREEDY)
+    again = [at for at, one in enumerate(said) if one.word is None and not one.error]
+    for at, one in zip(again, _once(engine, [prompts[at] for at in again], form, limit, _AGAIN), strict=True):
+        said[at] = replace(one, malformed=1)
+    return said
 
 
 def _once(
     engine: Engine, prompts: Sequence[str], form: type[Word], limit: int, sampling: Sampling
-) -> list[Word | None]:
+) -> list[_Said[Word]]:
     if not prompts:
         return []
     written = engine.write([(prompt, "") for prompt in prompts], limit, sampling, schema=form.model_json_schema())
-    return [parse(answer.text, form) for answer in written]
+    return [_Said(None, error=answer.error) if answer.error else _Said(parse(answer.text, form)) for answer in written]

@@ -158,7 +158,8 @@ class LocalEngine:
         if sampling.one_line:
             last = tokenizer.batch_decode(written[:, -1:])
             rows = zip(written.tolist(), last, strict=True)
-            ended |= torch.tensor(["\n" in text and bool(tokenizer.decode(row).strip()) for row, text in rows])
+            # A break in front of the first letters ends nothing, in their own token neither.
+            ended |= torch.tensor(["\n" in text and "\n" in tokenizer.decode(row).lstrip() for row, text in rows])
         if sampling.stop:
             # A character is four bytes at most, and a token one byte at least.
             reach = 4 * max(map(len, sampling.stop)) + 4

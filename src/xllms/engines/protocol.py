@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from xllms.errors import XllmsError
+from xllms.errors import InputError, XllmsError
 from xllms.languages import Language
 
 
@@ -18,6 +18,9 @@ class Sampling:
         seed: of the draws.
         one_line: an answer is its first line that is not blank.
         stop: texts before which an answer ends; servers of OpenAI take four at most.
+
+    Raises:
+        InputError: a stop is empty.
     """
 
     temperature: float = 0.0
@@ -25,6 +28,10 @@ class Sampling:
     seed: int = 0
     one_line: bool = False
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if "" in self.stop:
+            raise InputError("stop: an empty text would end every answer before its first letter; leave it out")
 
 
 def before_stop(text: str, stops: tuple[str, ...]) -> str:

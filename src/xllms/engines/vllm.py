@@ -87,7 +87,8 @@ class VllmEngine:
         self.usage.requests += 1
         self.usage.input_tokens += read
         self.usage.output_tokens += len(output.token_ids)
-        text: str = output.text
+        whole, ended = str(output.text).strip(), output.finish_reason == "stop"
         if sampling.one_line:
-            text = next((line.strip() for line in text.splitlines() if line.strip()), "")
-        return Written(text, output.finish_reason == "stop")
+            line = next(iter(whole.splitlines()), "")
+            return Written(line.strip(), ended or len(line) < len(whole))
+        return Written(whole, ended)

@@ -28,7 +28,7 @@ from xllms.records import Prediction
 
 @dataclass(frozen=True)
 class Metric:
-    """One measure; shares (scale 1) are shown in percent."""
+    """One measure, from 0 to `scale`; shares (scale 1) are shown in percent."""
 
     label: str
     higher_is_better: bool = True

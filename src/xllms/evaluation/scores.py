@@ -21,6 +21,7 @@ from xllms.records import Prediction
 
 Cells = Mapping[str, Mapping[str, Sequence[Prediction]]]  # task -> model -> predictions
 Measured = Mapping[str, Mapping[str, Mapping[str, ItemStatistics]]]  # task -> model -> metric
+_FAULTS = ("refused", "truncated")  # by the engine, as too long; on the left, for the model's context
 _COUNTS = ("decided", "undecided", "empty")
 _GROUPS = ("resource", "script", "family")
 
@@ -93,7 +94,9 @@ def _cell(
             "undecided": verdicts.count("undecided"),
             "empty": verdicts.count("empty"),
         }
-    return cell | {"unparsed": sum(p.parsed is None for p in predictions)}
+    cell["unparsed"] = sum(p.parsed is None for p in predictions)
+    faults = {name: sum(p.scores.get(name, 0) > 0 for p in predictions) for name in _FAULTS}
+    return cell | {name: count for name, count in faults.items() if count}
 
 
 def _said(number: float) -> float | None:

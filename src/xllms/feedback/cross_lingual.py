@@ -8,7 +8,7 @@ this project and are to be checked by speakers; your own table can take their pl
 import csv
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -236,33 +236,37 @@ def cross_prompts(
     }
     made: dict[str, list[Prompt]] = {}
     missing: Counter[Pair] = Counter()
-    used: set[str] = set()
+    used: set[tuple[str, ...]] = set()
+    # What one pair passed over is used or not for it: its next search goes on from there.
+    left = {pair: _facts(*pair, prompts, in_language) for pair in dict.fromkeys(pairs)}
     for asked_in, code in pairs:
-        found = _unused(asked_in, code, prompts, in_language, used)
+        found = next((fact for fact in left[asked_in, code] if not used & fact[0]), None)
         if found is None:
             missing[asked_in, code] += 1
             continue
-        key, asked, reference = found
-        used.add(key)
+        keys, asked, reference = found
+        used |= keys
         made.setdefault(code, []).append(ask_in(asked, get(code), reference, table))
     return made, missing
 
 
-def _unused(
+def _facts(
     asked_in: str,
     code: str,
     prompts: Mapping[str, Sequence[Prompt]],
     in_language: Mapping[Pair, Prompt],
-    used: Set[str],
-) -> tuple[str, Prompt, str] | None:
-    """The first fact that is left for a pair: its key in `used`, who asks for it, and its reference."""
+) -> Iterator[tuple[set[tuple[str, ...]], Prompt, str]]:
+    """All facts for a pair: the keys that say it is used, who asks for it, and its reference.
+
+    A fact is asked once for each record of the response language, and once for a pair whichever record it was found by.
+    """
     for record in prompts.get(code, ()):
         own = record if record.instruction_language == asked_in else None
         asked = own or in_language.get((record.parallel_id, asked_in))
-        if asked is not None and record.id not in used:
-            return record.id, asked, record.output
+        if asked is not None:
+            fact = record.parallel_id or record.id
+            yield {(record.id,), (fact, asked_in, code)}, asked, record.output
     for record in prompts.get(asked_in, ()):
-        key = f"{record.parallel_id}:{code}"
-        if not record.output and record.instruction_language == asked_in and key not in used:
-            return key, record, ""
-    return None
+        if not record.output and record.instruction_language == asked_in:
+            fact = record.parallel_id or record.id
+            yield {(fact, code), (fact, asked_in, code)}, record, ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
-from xllms.engines.judging import Case, Marks, PointCase, judge_pairs, judge_points
+from xllms.engines.judging import Case, Marks, PairVerdict, PointCase, PointVerdict, judge_pairs, judge_points
 from xllms.engines.protocol import Engine
 from xllms.feedback.rankers import Score
 from xllms.records import Prompt
@@ -29,6 +29,12 @@ class JudgeRanker:
         self.compare = compare
         self.max_new_tokens = max_new_tokens
         self.counts: Counter[str] = Counter()
+        self.refusal = ""
+
+    def take_refusal(self) -> str:
+        """What the engine said when it first refused a verdict since the last call; empty where it did not."""
+        taken, self.refusal = self.refusal, ""
+        return taken
 
     def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
         """One score per answer: its marks, or its share of wins; None where the judge gave no verdict.
@@ -42,7 +48,7 @@ class JudgeRanker:
         cases = [PointCase(record.instruction, record.input, text, record.language) for text in candidates]
         verdicts = judge_points(self.engine, cases, self.max_new_tokens)
         unparsed = sum(verdict.marks is None for verdict in verdicts)
-        self._count(len(cases), sum(verdict.malformed for verdict in verdicts), unparsed)
+        self._count(len(cases), verdicts, unparsed)
         return [_of_marks(verdict.marks) for verdict in verdicts]
 
     def _by_pairs(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
@@ -52,7 +58,7 @@ class JudgeRanker:
             for one, other in pairs
         ]
         verdicts = judge_pairs(self.engine, cases, self.max_new_tokens)
-        self._count(2 * len(cases), sum(v.malformed for v in verdicts), sum(v.unparsed for v in verdicts))
+        self._count(2 * len(cases), verdicts, sum(verdict.unparsed for verdict in verdicts))
         points: list[list[float]] = [[] for _ in candidates]
         for (one, other), verdict in zip(pairs, verdicts, strict=True):
             if verdict.points is not None:
@@ -61,10 +67,13 @@ class JudgeRanker:
                 points[other].append(1 - verdict.points)
         return [_of_points(won) for won in points]
 
-    def _count(self, asked: int, malformed: int, unparsed: int) -> None:
+    def _count(self, asked: int, verdicts: Sequence[PairVerdict] | Sequence[PointVerdict], unparsed: int) -> None:
         self.counts.update({"asked": asked, "no verdict": unparsed})
-        if malformed:
+        if malformed := sum(verdict.malformed for verdict in verdicts):
             self.counts["malformed at first"] += malformed
+        if refused := sum(verdict.refused for verdict in verdicts):
+            self.counts["refused"] += refused
+            self.refusal = self.refusal or next(verdict.error for verdict in verdicts if verdict.error)
 
 
 def _of_marks(marks: Marks | None) -> Score:

@@ -2,9 +2,11 @@
 
 The reference is chosen unless a sample comes near it (`LEAD`): what the model can say by itself is the better lesson.
 Without a reference the best sample is that is surely in the language; where there is none, the prompt gives nothing. An
-answer in the wrong language is never chosen, whatever it scores.
+answer in the wrong language is never chosen, whatever it scores; nor is one whose language is undecided, unless it says
+nearly what the reference says: a judge alone vouches for no language.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
@@ -41,7 +43,7 @@ def preferences(
     found = [(best.text, reason, rejected) for rejected in _against(best, ranked, constructed, settings)]
     if settings.mode == "all":
         known = {(chosen, text) for chosen, _, (text, _, _) in found}
-        winners = [c for c in ranked if c.status == "right" or (reference and c.in_language)]
+        winners = _winners(ranked, reference)
         found += [pair for pair in _each_two(winners, ranked, settings) if (pair[0], pair[2][0]) not in known]
         found.sort(key=lambda pair: -pair[2][2])
     kept = [one for one in found if _alike_in_length(one[0], one[2][0], settings.max_length_ratio)]
@@ -109,8 +111,14 @@ def rankings(
 def _best(ranked: Sequence[Candidate], reference: Candidate | None) -> Candidate | None:
     if reference is None:
         return best_in_language(ranked)
-    first = ranked[0] if ranked and ranked[0].in_language else None
+    first = next(iter(_winners(ranked, reference)), None)
     return first if first and first.value >= reference.value - LEAD else reference
+
+
+def _winners(ranked: Sequence[Candidate], reference: Candidate | None) -> list[Candidate]:
+    """Who may be chosen: surely in the language, or so near the reference in words that it speaks for the answer."""
+    near = math.inf if reference is None or reference.chrf is None else reference.chrf - LEAD
+    return [c for c in ranked if c.status == "right" or (c.in_language and (c.chrf or 0.0) >= near)]
 
 
 def _reference_reason(ranked: Sequence[Candidate], reference: Candidate) -> str:

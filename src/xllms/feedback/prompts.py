@@ -3,21 +3,24 @@
 They are records of a type of their own (`Prompt`), which training does not take.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from xllms.errors import InputError
-from xllms.formats.fields import Row, as_row, digest, language_code, own_text, text
+from xllms.formats.fields import Row, as_row, digest, language_code, own_text, shown, text
 from xllms.formats.instruction_forms import Given
 from xllms.formats.json_file import BadRecord, scan_values
 from xllms.formats.parquet_file import scan_rows
-from xllms.formats.reading import Reading, rows_to_records, said
+from xllms.formats.reading import Reading, _is_parquet, rows_to_records, said
 from xllms.recipe.data import PromptFile
 from xllms.records import Prompt
+from xllms.splits import prompt_key
 
 _FORM = "prompts"
+_SHOWN = 3  # broken rows of a file that the manifest names
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class _PromptForm:
             id=f"{parallel}:{language}" if asked_in == language else f"{parallel}:{asked_in}>{language}",
             instruction=asked,
             input=more,
-            output=text(row, "output", where, optional=True),
+            output=text(row, "output", where, optional=True).strip(),
             language=language,
             instruction_language=asked_in,
             source=own_text(row, "source", where) or given.source,
@@ -54,8 +57,16 @@ class _PromptForm:
         )
 
 
-def read_prompts(files: Sequence[PromptFile]) -> tuple[dict[str, list[Prompt]], Counter[str]]:
+def read_prompts(
+    files: Sequence[PromptFile], held_out: Set[str] = frozenset()
+) -> tuple[dict[str, list[Prompt]], dict[str, Any]]:
     """All prompts by the language to answer in, in the files' order; and what was left out, by why.
+
+    Of a prompt that stands twice, the row that has an answer is taken.
+
+    Args:
+        files: of the recipe.
+        held_out: `splits.prompt_key` of what the evaluation asks: left out.
 
     Raises:
         InputError: a file cannot be read or holds nothing, a row is broken (without `skip_bad`), or two prompts that
@@ -63,24 +74,33 @@ def read_prompts(files: Sequence[PromptFile]) -> tuple[dict[str, list[Prompt]], 
     """
     taken: dict[str, Prompt] = {}
     left_out: Counter[str] = Counter()
+    broken: dict[str, list[str]] = {}
     for settings in files:
         reading = _reading(settings)
         for prompt in reading:
+            if prompt_key(prompt.instruction, prompt.input) in held_out:
+                left_out["asked in the evaluation"] += 1
+                continue
             before = taken.setdefault(prompt.id, prompt)
             if (before.instruction, before.input) != (prompt.instruction, prompt.input):
                 raise InputError(
                     f"{settings.path}: two prompts that differ have the id {prompt.id}; give each its own `parallel_id`"
                 )
             left_out["repeated"] += before is not prompt
+            if prompt.output and not before.output:
+                taken[prompt.id] = prompt
         left_out["broken"] += len(reading.skipped)
+        if reading.skipped:
+            broken[str(settings.path)] = [f"{where}: {reason}" for where, reason in reading.skipped[:_SHOWN]]
     by_language: dict[str, list[Prompt]] = {}
     for prompt in taken.values():
         by_language.setdefault(prompt.language, []).append(prompt)
-    return {code: by_language[code] for code in sorted(by_language)}, +left_out
+    why: dict[str, Any] = {**+left_out, **({"broken rows": broken} if broken else {})}
+    return {code: by_language[code] for code in sorted(by_language)}, why
 
 
 def _reading(settings: PromptFile) -> Reading[Prompt]:
-    rows = (scan_rows if settings.path.suffix == ".parquet" else scan_values)(settings.path)
+    rows = (scan_rows if _is_parquet(settings.path) else scan_values)(settings.path)
     given = said(settings.language, settings.instruction_language, settings.path.stem)
     forms = {_FORM: _PromptForm(settings)}
     return rows_to_records(rows, str(settings.path), forms, _FORM, given, settings.skip_bad)
@@ -94,6 +114,14 @@ def _renamed(row: Row, columns: Mapping[Any, str], where: str) -> Row:
 
 
 def _name(row: Row, name: str, where: str) -> str:
-    """A text or a number that names the row."""
+    """A text or a whole number that names the row; pandas makes 3.0 of the 3 in a column where some have none (NaN).
+
+    Raises:
+        BadRecord: something else, which as no name would part this row from its parallels.
+    """
     found = row.get(name)
+    if isinstance(found, float):
+        found = None if math.isnan(found) else int(found) if found.is_integer() else found
+    if isinstance(found, bool) or not isinstance(found, int | str | None):
+        raise BadRecord(where, f"field `{name}` is no name (a text or a whole number) but {shown(found)}")
     return str(found) if isinstance(found, int) else own_text(row, name, where).strip()

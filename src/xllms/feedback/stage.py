@@ -7,17 +7,18 @@ from typing import Any
 
 from xllms.engines.protocol import Engine, Translator
 from xllms.errors import InputError
+from xllms.feedback.candidates import foreign_reference
 from xllms.feedback.cross_lingual import cross_prompts, draw_pairs, read_matrix, wordings, wordings_digest
 from xllms.feedback.prompts import read_prompts
 from xllms.feedback.unit import Prompts, Work, candidate_counts, pair_counts, pairs_path, rankings_path, write_unit
 from xllms.feedback.writers import Sampled, Writers
 from xllms.languages import Language, get, resolve
-from xllms.manifest import StageFolder, output_fingerprint, sha256_file
+from xllms.manifest import StageFolder, fingerprint, output_fingerprint, sha256_file
 from xllms.progress import Progress
 from xllms.recipe import FeedbackSettings, ModelSettings
 from xllms.recipe.feedback import ImplicitRankerSettings, ReferenceRankerSettings
 from xllms.records import Prompt
-from xllms.splits import read_split
+from xllms.splits import asked_in_evaluation, read_split
 
 _ENGLISH = "eng_Latn"
 
@@ -70,16 +71,20 @@ def run(
     split, left_out = _prompts(settings, instructions)
     asked, planned = _asked(settings, split, seed)
     if not asked:
-        place = "feedback.prompts_from" if settings.prompts_from else str(instructions / "feedback")
-        raise InputError(f"{place}: none of the feedback languages has prompts here")
+        raise _nothing_asked(settings, split, instructions)
     _check_references(settings, asked)
+    _check_ids(asked)
+    if settings.prompts_from:
+        left_out["prompts_from"] |= _passed_over(settings, split, asked)
+    asked, foreign = _without_foreign(asked)
     stage.begin()
     waiting = {language for language in asked if not pairs_path(folder, language).exists()}
     with Progress("feedback", len(asked), "languages") as progress:
         progress.resume_at(len(asked) - len(waiting))
         if waiting:
             panel = writers.panel(settings, _english(split))
-            work = Work(settings, seed, folder, split, _by_fact(split), writers, panel)
+            told = {code: [one for one in records if not foreign_reference(one)] for code, records in split.items()}
+            work = Work(settings, seed, folder, told, _by_fact(told), writers, panel)
             order = list(asked)
             for start in range(0, len(order), settings.batch_languages):
                 group = order[start : start + settings.batch_languages]
@@ -88,7 +93,7 @@ def run(
                     write_unit(language, asked[language], sampled, work)
                     progress.advance(1, language.name)
     paths = [pairs_path(folder, language) for language in asked]
-    counts = {**pair_counts(paths), **planned, **candidate_counts(folder, list(asked)), **left_out}
+    counts = {**pair_counts(paths), **planned, **candidate_counts(folder, list(asked)), **left_out, **foreign}
     stage.finish(counts, [*paths, *(rankings_path(folder, language) for language in asked)])
 
 
@@ -98,6 +103,8 @@ def _inputs(settings: FeedbackSettings, instructions: Path, sft: Path) -> dict[s
     inputs["sft"] = output_fingerprint(sft)
     for source in settings.prompts_from:
         inputs[str(source.path)] = _digest(source.path)
+    if settings.prompts_from and (held_out := asked_in_evaluation(instructions)):
+        inputs["evaluation"] = fingerprint(sorted(held_out))
     if settings.plan != "same":
         if settings.wordings is not None:
             wordings(settings.wordings)  # says what is wrong with the file, if anything
@@ -123,8 +130,60 @@ def _prompts(settings: FeedbackSettings, instructions: Path) -> tuple[Prompts, d
     """By response language: the user's own, or the feedback split; and what was left out, for the manifest."""
     if not settings.prompts_from:
         return read_split(instructions, "feedback"), {}
-    prompts, left_out = read_prompts(settings.prompts_from)
-    return prompts, {"prompts_from": dict(left_out)}
+    prompts, left_out = read_prompts(settings.prompts_from, asked_in_evaluation(instructions))
+    return prompts, {"prompts_from": left_out}
+
+
+def _nothing_asked(settings: FeedbackSettings, split: Prompts, instructions: Path) -> InputError:
+    place = "feedback.prompts_from" if settings.prompts_from else str(instructions / "feedback")
+    return InputError(
+        f"{place}: none of the feedback languages has prompts here: feedback.languages are "
+        f"{', '.join(settings.languages)}, the prompts are in {', '.join(split) or 'none'}; name some of these there"
+    )
+
+
+def _check_ids(asked: Mapping[Language, Sequence[Prompt]]) -> None:
+    """Answers are found by their prompt's id: under one id, two prompts would be given each other's."""
+    times = Counter(one.id for records in asked.values() for one in records)
+    if twice := [name for name, count in times.items() if count > 1]:
+        raise InputError(f"feedback: two prompts have the id {twice[0]}; give each record an id of its own")
+
+
+def _passed_over(
+    settings: FeedbackSettings, split: Prompts, asked: Mapping[Language, Sequence[Prompt]]
+) -> dict[str, Any]:
+    """Prompts of the user's own that nobody is asked, by why."""
+    drawn = [one for records in asked.values() for one in records]
+    wanted = {language.code for language in resolve(settings.languages)}
+    if settings.plan == "matrix":  # names its own
+        wanted |= {code for one in drawn for code in (one.language, one.instruction_language)}
+    elsewhere = {code: len(records) for code, records in split.items() if code not in wanted}
+    ids = {one.id if settings.plan == "same" else one.parallel_id for one in drawn}
+    inside = [one for code, records in split.items() if code in wanted for one in records]
+    beyond = sum((one.id if settings.plan == "same" else one.parallel_id) not in ids for one in inside)
+    return {
+        **({"not in feedback.languages": elsewhere} if elsewhere else {}),
+        **({"beyond feedback.prompts": beyond} if beyond else {}),
+    }
+
+
+def _without_foreign(
+    asked: Mapping[Language, Sequence[Prompt]],
+) -> tuple[dict[Language, Sequence[Prompt]], dict[str, Any]]:
+    """The prompts, those whose reference is in another language as prompts that have none; and how many those are."""
+    counts = {language.code: sum(map(foreign_reference, records)) for language, records in asked.items()}
+    own = {
+        language: [_unanswered(one) if foreign_reference(one) else one for one in records]
+        if counts[language.code]
+        else records
+        for language, records in asked.items()
+    }
+    found = {code: count for code, count in counts.items() if count}
+    return own, {"reference in another language": found} if found else {}
+
+
+def _unanswered(record: Prompt) -> Prompt:
+    return Prompt.model_validate({**record.model_dump(include=set(Prompt.model_fields)), "output": ""})
 
 
 def _check_references(settings: FeedbackSettings, asked: Mapping[Language, Sequence[Prompt]]) -> None:
@@ -144,6 +203,8 @@ def _asked(
     languages = [language for language in resolve(settings.languages) if language.code in split]
     if settings.plan in ("english", "matrix") and any(not one.output for records in split.values() for one in records):
         languages = list(resolve(settings.languages))  # what needs no reference can be answered in any
+    if settings.plan == "uniform" and not languages:
+        return {}, {}
     if settings.plan == "same":
         return {language: split[language.code][: settings.prompts] for language in languages}, {}
     weights = read_matrix(settings.matrix) if settings.matrix else None

@@ -19,7 +19,7 @@ from xllms.feedback.writers import Sampled, Writers
 from xllms.languages import Language, get
 from xllms.manifest import fingerprint, write_atomic
 from xllms.recipe import FeedbackSettings
-from xllms.records import Preference, Prompt, Ranking, to_jsonl
+from xllms.records import Preference, Prompt, Ranking, read_json_lines, to_jsonl
 
 Prompts = Mapping[str, Sequence[Prompt]]
 
@@ -49,6 +49,7 @@ class _Ranked:
     samples: list[Candidate]
     reference: Candidate | None
     counts: Counter[str]
+    refusals: Mapping[str, str]
 
 
 def write_unit(language: Language, records: Sequence[Prompt], sampled: Mapping[str, Sampled], work: Work) -> None:
@@ -86,7 +87,8 @@ def _ranked(record: Prompt, sampled: Sampled, work: Work) -> _Ranked:
     samples, reference = work.panel.rank(record, sampled.origins)
     counts = work.panel.take_counts() + sampled.left_out
     counts["no answer in the language"] = int(answered(record, samples) is None)
-    return _Ranked(record, samples, reference, counts)
+    refusals = {**sampled.refusals, **work.writers.judges_refusals()}
+    return _Ranked(record, samples, reference, counts, refusals)
 
 
 def _constructed(one: _Ranked, said: Sequence[Prompt], work: Work, draw: random.Random) -> list[Reject]:
@@ -106,6 +108,7 @@ def _candidates(ranked: _Ranked, constructed: Sequence[Reject]) -> dict[str, Any
         "samples": [_sample(candidate) for candidate in ranked.samples],
         "constructed": [{"kind": one.kind, "text": one.text, "language": one.language} for one in constructed],
         "counts": {key: count for key, count in sorted(ranked.counts.items()) if count},
+        **({"refusals": ranked.refusals} if ranked.refusals else {}),
     }
 
 
@@ -137,7 +140,7 @@ def pair_counts(paths: Sequence[Path]) -> dict[str, Any]:
     per_language: dict[str, int] = {}
     reasons: Counter[str] = Counter()
     for path in paths:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [row for _, row in read_json_lines(path)]
         per_language[get(path.stem).code] = len(rows)
         for row in rows:
             reasons[f"chosen: {row['chosen_reason'].partition(':')[0]}"] += 1
@@ -150,9 +153,15 @@ def pair_counts(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def candidate_counts(folder: Path, languages: Sequence[Language]) -> dict[str, Any]:
-    """What sampling left out and what the rankers counted, over all units, those of an earlier start too."""
+    """What sampling left out and what the rankers counted, over all units, those of an earlier start too.
+
+    Of each engine that refused something, its first reason.
+    """
     total: Counter[str] = Counter()
+    refusals: dict[str, str] = {}
     for language in languages:
-        for line in _candidates_path(folder, language).read_text(encoding="utf-8").splitlines():
-            total.update(json.loads(line)["counts"])
-    return {"candidates": dict(sorted(total.items()))} if total else {}
+        for _, row in read_json_lines(_candidates_path(folder, language)):
+            total.update(row["counts"])
+            refusals = {**row.get("refusals", {}), **refusals}
+    counted = {"candidates": dict(sorted(total.items()))} if total else {}
+    return {**counted, **({"refusals": dict(sorted(refusals.items()))} if refusals else {})}

@@ -29,10 +29,17 @@ _ORIGINS = {"sft": "sample of the SFT model", "base": "sample of the base model"
 
 @dataclass(frozen=True)
 class Sampled:
-    """Answers to one prompt: text -> who wrote it first; and how many were left out, by why."""
+    """Answers to one prompt.
+
+    Attributes:
+        origins: text -> who wrote it first.
+        left_out: how many were, by why.
+        refusals: engine -> what it said when it first refused one.
+    """
 
     origins: dict[str, str]
     left_out: Counter[str]
+    refusals: dict[str, str]
 
 
 class Writers:
@@ -58,6 +65,7 @@ class Writers:
         self._engines, self._translators = engines, translators
         self._made: dict[str, Engine] = {}
         self._loaded: dict[Path | None, Loaded] = {}
+        self._judges: list[tuple[str, JudgeRanker]] = []
 
     def check(self, settings: FeedbackSettings) -> None:
         """Find a name that nobody has before any work.
@@ -94,19 +102,26 @@ class Writers:
         if isinstance(settings, ReferenceRankerSettings):
             return ReferenceRanker()
         if isinstance(settings, JudgeRankerSettings):
-            return JudgeRanker(self.engine(settings.engine), settings.compare, settings.max_new_tokens)
+            judge = JudgeRanker(self.engine(settings.engine), settings.compare, settings.max_new_tokens)
+            self._judges.append((settings.engine, judge))
+            return judge
         if isinstance(settings, ImplicitRankerSettings):
             tuned, reference = self.loaded(settings.tuned), self.loaded(settings.reference)
             return ImplicitRanker(tuned, reference, english, settings.beta, settings.per_token)
         loaded = self.loaded(self._sft if settings.model == "sft" else None)
         return TranslationRanker(self._translators[settings.translator](), loaded, english)
 
+    def judges_refusals(self) -> dict[str, str]:
+        """Engine -> why it first refused a verdict since the last call."""
+        taken = [(f"{name} (judge)", judge.take_refusal()) for name, judge in self._judges]
+        return {name: said for name, said in taken if said}
+
     def sample(self, records: Sequence[Prompt], settings: FeedbackSettings, seed: int) -> dict[str, Sampled]:
         """Answers to each record, by its id, from all sources.
 
         An answer that was cut off at the limit never said its end, and is left out of the ranking.
         """
-        sampled = {record.id: Sampled({}, Counter()) for record in records}
+        sampled = {record.id: Sampled({}, Counter(), {}) for record in records}
         for number, source in enumerate(settings.sampled):
             own_seed = Random(f"{seed}:{source.engine}").getrandbits(32) if number else seed
             self._sample_from(source, records, settings.max_new_tokens, own_seed, sampled)
@@ -133,5 +148,7 @@ class Writers:
                 own = sampled[part[number // source.samples].id]
                 if answer.error or not answer.ended:
                     own.left_out["refused" if answer.error else "cut off"] += 1
+                    if answer.error:
+                        own.refusals.setdefault(source.engine, answer.error)
                 else:
                     own.origins.setdefault(answer.text, origin)

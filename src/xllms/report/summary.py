@@ -127,6 +127,7 @@ def _benchmark(benchmark: Benchmark) -> list[str]:
         "",
         *([*_aligned([_PAIRED, *paired]), ""] if paired else []),
         *([*map(_within, benchmark.tests), ""] if benchmark.tests else []),
+        *_faults(benchmark),
         *_extremes(benchmark),
         "",
     ]
@@ -145,6 +146,17 @@ def _paired(c: Comparison) -> tuple[str, ...]:
     counts = (str(c.wins), str(c.ties), str(c.losses))
     p = p_value(c.p).replace("\u00a0", " ").removeprefix("p ").removeprefix("= ")
     return (c.metric.heading, f"{c.a} → {c.b}", show(c.difference), bounds, p, *counts, verdict(c))
+
+
+def _faults(benchmark: Benchmark) -> list[str]:
+    """Items that a model could not be asked as they are."""
+    found = {
+        (model, fault): sum(benchmark.count(code, model, fault) or 0 for code in benchmark.languages)
+        for model in benchmark.models
+        for fault in ("refused", "truncated")
+    }
+    told = [f"{model} {count:,} {fault}" for (model, fault), count in found.items() if count]
+    return [f"  items too long: {', '.join(told)}", ""] if told else []
 
 
 def _within(test: Within) -> str:

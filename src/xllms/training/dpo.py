@@ -37,10 +37,13 @@ def run(
     feedback: Path,
     folder: Path,
     tracking: Sequence[str] = (),
+    *,
+    instructions: Path | None = None,
 ) -> None:
     """Align what `sft` tuned with pairs; `adapter/` or `model/` and `metrics.jsonl` go to `folder`.
 
     The pairs are those in `feedback` and those of `settings.data`; without the latter, `feedback` has to be finished.
+    Of the latter, those are left out that the evaluation in `instructions` asks.
 
     Raises:
         InputError: no pairs, nothing tuned, a folder made with other settings.
@@ -54,11 +57,11 @@ def run(
             "template": template,
             "seed": seed,
         },
-        {"sft": output_fingerprint(sft), **pairs.inputs(settings, feedback)},
+        {"sft": output_fingerprint(sft), **pairs.inputs(settings, feedback, instructions)},
     )
     if stage.done:
         return
-    records, sources = pairs.read_pairs(settings, feedback)
+    records, sources = pairs.read_pairs(settings, feedback, instructions)
     if is_main():
         stage.begin()
     whole = tuned_folder(sft).name == MODEL_FOLDER

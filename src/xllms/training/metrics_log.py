@@ -64,7 +64,7 @@ class MetricsLog:
         kept = []
         self._written: set[tuple[int, str]] = set()
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8").split("\n"):
                 try:
                     values = json.loads(line)
                 except json.JSONDecodeError:

@@ -360,7 +360,7 @@ def test_ctrl_c_is_one_line_and_keeps_what_was_finished(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     waiting_until = time.monotonic() + 60
-    while not list(units.glob("*.jsonl")) and process.poll() is None and time.monotonic() < waiting_until:
+    while not list(units.glob("[!.]*.jsonl")) and process.poll() is None and time.monotonic() < waiting_until:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

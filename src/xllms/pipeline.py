@@ -279,10 +279,8 @@ def _dpo(recipe: Recipe) -> None:
 def _evaluation(recipe: Recipe) -> None:
     from xllms.engines.factory import CACHE, LazyEngine
     from xllms.evaluation import stage
-    from xllms.models.loading import resolve as resolve_model
 
     out = recipe.output
-    resolve_model(recipe.model.name)  # before the folder is begun: a typo leaves nothing behind
     made_with = {"model": recipe.model.model_dump(mode="json"), "template": recipe.template}
     judge = recipe.evaluation.judge
     judging = LazyEngine(known(recipe.engines, judge.engine, "engines"), out / CACHE) if judge else None

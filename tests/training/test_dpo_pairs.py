@@ -134,7 +134,7 @@ def test_dpo_on_own_pairs_without_feedback_then_with_it(trained: Callable[..., P
     run = trained(source)
     alone = manifest(run)
     assert alone["counts"]["records"] == {source["path"]: 20}
-    assert set(alone["inputs"]) == {"sft", source["path"]}
+    assert set(alone["inputs"]) == {"sft", "evaluation", source["path"]}  # what is held out is not trained on
     assert (run / "dpo" / "adapter" / "adapter_model.safetensors").exists()
     losses = [json.loads(line) for line in (run / "dpo" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert any("deu_Latn" in json.dumps(row) for row in losses)

@@ -71,11 +71,15 @@ def run(
     finished_with = _finished_with(settings, work, judge_engine)
     if stage.done and not any(one.open or one.misjudged for one in work) and _finished(folder) == finished_with:
         return
+    for subject in subjects:
+        subject.check()  # before the folder is begun: a typo leaves nothing behind
     stage.begin()
     total = sum(len(task.items) for one in work for task in one.table.tasks)
     with Progress("evaluation", total, "items") as progress:
-        for one in work:
-            one.answer(settings.batch_items, progress)
+        for subject in subjects:
+            for one in (one for one in work if one.subject is subject):
+                one.answer(settings.batch_items, progress)
+            subject.release()
     cells = _made_before(folder / "predictions", {one.table.name for one in work}, subjects)
     for one in work:
         _, rows = cells.setdefault(one.table.name, (one.benchmark, {}))

@@ -7,6 +7,7 @@ from typing import Any
 from xllms.engines.protocol import Engine, Sampling
 from xllms.errors import XllmsError
 from xllms.evaluation.benchmark import Item, Table
+from xllms.memory import release_memory
 from xllms.recipe import ModelSettings
 from xllms.records import Record
 
@@ -36,6 +37,8 @@ class Subject:
         fingerprint: identity of its weights, so that answers of another model are never taken for its own.
         engine: made when it is first asked to write.
         ranker: of (context, choices) and their names, made when it is first asked to rank; None: it can only write.
+        release: called when it is asked no more.
+        check: called before any work, for what would keep it from being loaded.
     """
 
     def __init__(
@@ -44,11 +47,19 @@ class Subject:
         fingerprint: str,
         engine: Callable[[], Engine],
         ranker: Callable[[], Ranker] | None = None,
+        release: Callable[[], None] = lambda: None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
+        self.check, self._release = check, release
         self._make_engine, self._make_ranker = engine, ranker
         self._engine: Engine | None = None
         self._ranker: Ranker | None = None
+
+    def release(self) -> None:
+        """Let go of what it has loaded: the next model takes its place."""
+        self._engine = self._ranker = None
+        self._release()
 
     def can(self, table: Table) -> bool:
         """Whether it can be asked what the table asks."""
@@ -114,7 +125,17 @@ def local(name: str, fingerprint: str, model: ModelSettings, template: str, tune
 
         return lambda questions, names: rank(loaded(), questions, names)
 
-    return Subject(name, fingerprint, engine, ranker)
+    def release() -> None:
+        if held:
+            held.clear()
+            release_memory()
+
+    def check() -> object:
+        from xllms.models.loading import resolve
+
+        return resolve(model.name)
+
+    return Subject(name, fingerprint, engine, ranker, release, check)
 
 
 def missing(name: str, there: Sequence[str]) -> XllmsError:

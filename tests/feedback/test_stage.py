@@ -229,6 +229,11 @@ def test_the_samples_of_one_source_do_not_move_when_another_joins(run: Callable[
     run(tmp_path / "two", candidates=[sft, {"engine": "phrases", "samples": 1}], rankers=[{"type": "reference"}])
     assert of_sft(tmp_path / "one") == of_sft(tmp_path / "two")
     assert sum(map(len, of_sft(tmp_path / "one"))) > 2
+    # Nor when the same engine is asked at another temperature, which gives others.
+    run(tmp_path / "hot", candidates=[sft, {**sft, "temperature": 1.5}], rankers=[{"type": "reference"}])
+    cool, both = (of_sft(tmp_path / name) for name in ("one", "hot"))
+    assert all(set(some) <= set(more) for some, more in zip(cool, both, strict=True))
+    assert sum(map(len, both)) > sum(map(len, cool))
 
 
 def test_the_implicit_reward_comes_from_finished_stages(run: Callable[..., None], sft: Path, tmp_path: Path) -> None:

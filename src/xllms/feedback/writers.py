@@ -122,8 +122,11 @@ class Writers:
         An answer that was cut off at the limit never said its end, and is left out of the ranking.
         """
         sampled = {record.id: Sampled({}, Counter(), {}) for record in records}
+        asked: set[str] = set()
         for number, source in enumerate(settings.sampled):
-            own_seed = Random(f"{seed}:{source.engine}").getrandbits(32) if number else seed
+            again = f":{source.temperature}:{source.top_p}" if source.engine in asked else ""
+            asked.add(source.engine)
+            own_seed = Random(f"{seed}:{source.engine}{again}").getrandbits(32) if number else seed
             self._sample_from(source, records, settings.max_new_tokens, own_seed, sampled)
         return sampled
 

@@ -156,6 +156,9 @@ class FeedbackSettings(Settings):
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> "FeedbackSettings":
-        if len({source.engine for source in self.candidates}) < len(self.candidates):
-            raise ValueError("candidates: an engine stands twice; name each once, with more samples")
+        drawn = {(source.engine, source.temperature, source.top_p) for source in self.candidates}
+        if len(drawn) < len(self.candidates):
+            raise ValueError(
+                "candidates: an engine stands twice with one temperature and top_p; name it once, with more samples"
+            )
         return self

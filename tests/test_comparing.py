@@ -138,7 +138,7 @@ def test_a_benchmark_file_may_use_all_of_python(tmp_path: Path) -> None:
         "from typing import ClassVar\n"
         "from xllms.evaluation.benchmark import Benchmark\n\n\n"
         "@dataclass\nclass Riddle:\n    known: ClassVar[int] = 0\n    text: str = ''\n\n\n"
-        "class Riddles(Benchmark):\n    name = 'riddles'\n\n\n"
+        "class Riddles(Benchmark):\n    name = 'riddles'\n\n    def tables(self, asked):\n        return []\n\n\n"
         "benchmark = Riddles()\n"
     )
     assert find(str(own)).name == "riddles"

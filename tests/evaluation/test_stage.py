@@ -203,6 +203,25 @@ def test_a_table_without_a_limit_of_its_own_has_the_recipes(own: Path, tmp_path:
     assert set(limits) == {32}
 
 
+def test_the_limit_of_written_answers_is_no_matter_of_ranked_ones(own: Path, tmp_path: Path) -> None:
+    text = OWN.replace("item.reference)", 'item.reference, choices=(" a", " b"), gold=0)')
+    own.write_text(text.replace(", max_new_tokens=4", ""))
+    asked: list[str] = []
+
+    class Row:
+        logprobs, truncated = (-1.0, -2.0), 0
+
+    def rank(questions: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> list[Row]:
+        asked.extend(names)
+        return [Row() for _ in questions]
+
+    for limit in (32, 64):
+        given = {"languages": ("Swahili",), "benchmarks": (str(own),), "max_new_tokens": limit}
+        subject = Subject("base", "a", Adder, lambda: rank)
+        stage.run(EvaluationSettings.model_validate(given), tmp_path, [subject], tmp_path / "evaluation", {})
+    assert len(asked) == 20
+
+
 def test_another_model_of_the_same_name_or_other_items_are_refused(own: Path, tmp_path: Path) -> None:
     run(own, Adder(), tmp_path)
     with pytest.raises(ChangedSettings, match="made by another `base`"):
@@ -229,6 +248,8 @@ def test_answers_of_nothing_and_of_ten_thousand_lines_are_counted(own: Path, tmp
     [
         ("1 +", "cannot be read as a benchmark: SyntaxError"),
         ("x = 1", "sets no `benchmark`"),
+        (OWN.replace("def tables", "def table"), "cannot be read as a benchmark: TypeError: .*abstract method"),
+        (OWN.replace('name = "sums"', "pass"), "its benchmark has no `name`"),
         (OWN.replace('"sums"', '"facts"', 1), "name of a benchmark that is here already"),
     ],
 )

@@ -15,6 +15,7 @@ Items with `choices` are ranked by likelihood, others are answered; the rest (as
 answers, intervals, tests, the report) is the runner's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,11 @@ class Table:
     stop: tuple[str, ...] = ()
     in_language: bool = False
 
+    @property
+    def ranked(self) -> bool:
+        """Whether choices are ranked, and nothing is written."""
+        return bool(self.tasks[0].items[0].choices)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -143,21 +149,21 @@ class Asked:
         return any(language.code == code for language in self.languages)
 
 
-class Benchmark:
+class Benchmark(ABC):
     """Base of all benchmarks. A subclass sets `name` and `metrics`, and yields tables; the rest has a default."""
 
-    name: ClassVar[str]
+    name: ClassVar[str] = ""
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": ACCURACY}
     digest: str = ""  # of a file of one's own, whose rules may change
     judged: ClassVar[bool] = False  # whether `evaluation.judge` holds the models' answers against each other
 
+    @abstractmethod
     def tables(self, asked: Asked) -> Iterable[Table]:
         """The tables with their items.
 
         Raises:
             InputError: a file is missing, broken or of another version; names file and line.
         """
-        raise NotImplementedError
 
     def parse(self, item: Item, output: str) -> str | None:
         """The answer in a written output, to be held against the reference; None if there is none."""

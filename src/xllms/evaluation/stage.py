@@ -144,7 +144,8 @@ def _tables(name: str, settings: EvaluationSettings, instructions: Path) -> Iter
         )
     for table in found:
         if table.tasks:
-            yield benchmark, replace(table, max_new_tokens=table.max_new_tokens or asked.max_new_tokens)
+            limit = 0 if table.ranked else table.max_new_tokens or asked.max_new_tokens
+            yield benchmark, replace(table, max_new_tokens=limit)
 
 
 def _aligned(name: str, rows: _Rows) -> _Rows:

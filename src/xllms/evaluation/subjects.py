@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xllms.engines.protocol import Engine, Sampling
-from xllms.errors import XllmsError
+from xllms.errors import InputError
 from xllms.evaluation.benchmark import Item, Table
 from xllms.memory import release_memory
 from xllms.recipe import ModelSettings
@@ -63,11 +63,11 @@ class Subject:
 
     def can(self, table: Table) -> bool:
         """Whether it can be asked what the table asks."""
-        return self._make_ranker is not None or not table.tasks[0].items[0].choices
+        return self._make_ranker is not None or not table.ranked
 
     def ask(self, table: Table, items: Sequence[Item]) -> list[Output]:
         """Outputs in the order of the items."""
-        return self._rank(items) if items[0].choices else self._write(table, items)
+        return self._rank(items) if table.ranked else self._write(table, items)
 
     def _write(self, table: Table, items: Sequence[Item]) -> list[Output]:
         if self._engine is None:
@@ -138,6 +138,6 @@ def local(name: str, fingerprint: str, model: ModelSettings, template: str, tune
     return Subject(name, fingerprint, engine, ranker, release, check)
 
 
-def missing(name: str, there: Sequence[str]) -> XllmsError:
+def missing(name: str, there: Sequence[str]) -> InputError:
     """The error for a model that the run does not hold."""
-    return XllmsError(f"evaluation.models: the run has no model `{name}` yet; it has {', '.join(there)}")
+    return InputError(f"evaluation.models: the run has no model `{name}` yet; it has {', '.join(there)}")

@@ -36,6 +36,8 @@ def find(name: str) -> Benchmark:
     found = getattr(own, "benchmark", None)
     if not isinstance(found, Benchmark):
         raise InputError(f"{path}: sets no `benchmark`; end it with `benchmark = MyBenchmark()`")
+    if not found.name:
+        raise InputError(f"{path}: its benchmark has no `name`; set one in the class")
     if found.name in BENCHMARKS:
         raise InputError(f"{path}: `{found.name}` is the name of a benchmark that is here already; take another")
     found.digest = sha256_file(path)

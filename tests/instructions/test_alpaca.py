@@ -7,8 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from xllms.errors import InputError
-from xllms.instructions.alpaca import DUPLICATE, alpaca_records
-from xllms.recipe import AlpacaSource
+from xllms.instructions.alpaca import alpaca_records
+from xllms.instructions.rejected import Rejected
+from xllms.instructions.sources import DUPLICATE, spool_sources
+from xllms.instructions.spool import REJECTED
+from xllms.recipe import AlpacaSource, InstructionsSettings
+from xllms.records import Instruction
+from xllms.splits import SPLITS
 
 DEMO = Path(__file__).parents[3] / "shared/data/llamafactory_demo"
 
@@ -19,24 +24,31 @@ def _row(number: int = 0, **more: str) -> dict[str, str]:
 
 def _read(path: Path, text: str, **settings: object) -> list[str]:
     path.write_text(text, encoding="utf-8")
-    records, _ = alpaca_records(AlpacaSource.model_validate({"path": path, **settings}), 0)
-    return [record.output for split in records.values() for record in split]
+    return [record.output for record in alpaca_records(AlpacaSource.model_validate({"path": path, **settings}))]
+
+
+def _split(source: AlpacaSource, seed: int, folder: Path) -> tuple[dict[str, list[Instruction]], list[Rejected]]:
+    """The records of a source by split, and its rejected ones."""
+    spool = spool_sources(InstructionsSettings(sources=(source,)), seed, folder, "test")
+    (code,) = spool.languages
+    records = {split: [Instruction.model_validate_json(line) for line in spool.lines(code, split)] for split in SPLITS}
+    return records, [Rejected.model_validate_json(line) for line in spool.lines(code, REJECTED)]
 
 
 @pytest.mark.skipif(not DEMO.exists(), reason="shared/data/llamafactory_demo is not there")
 @pytest.mark.parametrize(("name", "code"), [("en", "eng_Latn"), ("zh", "zho_Hans")])
-def test_real_data(name: str, code: str) -> None:
+def test_real_data(tmp_path: Path, name: str, code: str) -> None:
     path = DEMO / f"alpaca_{name}_demo.json"
     source = AlpacaSource(path=path, language=code, instruction_language=code)
-    records, rejected = alpaca_records(source, 0)
+    records, rejected = _split(source, 0, tmp_path)
     total = sum(map(len, records.values()))
     assert total + len(rejected) == len(json.loads(path.read_text(encoding="utf-8")))
     held_out = source.validation_share + source.feedback_share + source.evaluation_share
     assert len(records["train"]) == pytest.approx((1 - held_out) * total, rel=0.04)
     assert 0 < len(records["validation"]) < min(len(records["feedback"]), len(records["evaluation"]))
     assert {one.language for split in records.values() for one in split} == {code}
-    assert alpaca_records(source, 0)[0] == records
-    assert alpaca_records(source, 1)[0] != records
+    assert _split(source, 0, tmp_path)[0] == records
+    assert _split(source, 1, tmp_path)[0] != records
 
 
 def test_array_and_lines_give_the_same_records(tmp_path: Path) -> None:
@@ -51,7 +63,7 @@ def test_input_may_be_absent_and_a_repeated_record_counts_once(tmp_path: Path) -
     path = tmp_path / "a.json"
     row = {"instruction": "Say a.", "output": "a"}
     path.write_text(json.dumps([row, row]))
-    records, rejected = alpaca_records(AlpacaSource(path=path), 0)
+    records, rejected = _split(AlpacaSource(path=path), 0, tmp_path / "spool")
     assert sum(map(len, records.values())) == 1
     assert [one.reason for one in rejected] == [DUPLICATE]
 
@@ -59,7 +71,7 @@ def test_input_may_be_absent_and_a_repeated_record_counts_once(tmp_path: Path) -
 def test_two_answers_to_one_prompt_stay_in_one_split(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([_row(n, output=answer) for n in range(100) for answer in "xy"]))
-    records, _ = alpaca_records(AlpacaSource(path=path, validation_share=0.3, feedback_share=0.3), 0)
+    records, _ = _split(AlpacaSource(path=path, validation_share=0.3, feedback_share=0.3), 0, tmp_path / "spool")
     prompts = [{one.instruction for one in split} for split in records.values()]
     assert sum(map(len, prompts)) == len(set().union(*prompts)) == 100
 
@@ -95,10 +107,10 @@ def test_bad_files_name_the_place(tmp_path: Path, text: str, message: str) -> No
 
 def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
-        alpaca_records(AlpacaSource(path=tmp_path / "none.json"), 0)
+        list(alpaca_records(AlpacaSource(path=tmp_path / "none.json")))
     (tmp_path / "latin.json").write_bytes('[{"instruction": "é"}]'.encode("latin-1"))
     with pytest.raises(InputError, match="not UTF-8"):
-        alpaca_records(AlpacaSource(path=tmp_path / "latin.json"), 0)
+        list(alpaca_records(AlpacaSource(path=tmp_path / "latin.json")))
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:

@@ -193,6 +193,29 @@ def test_hashes_are_the_same_in_every_process() -> None:
     assert made == {"3f7071892e974c01\nfa9e8eb1a436fba7\n"}
 
 
+GROWTH = """
+import random, resource
+from xllms.instructions.duplicates import mark_duplicates
+from xllms.recipe.cleaning import DuplicateSettings
+from xllms.records import Instruction
+draw = random.Random(0)
+def records():
+    for number in range(10_000):
+        text = " ".join(str(draw.randrange(10**6)) for _ in range(30))
+        yield Instruction(id=str(number), instruction=text, output="-", language="eng_Latn", source="test")
+for number, (_, reason) in enumerate(mark_duplicates(records(), DuplicateSettings())):
+    assert reason is None
+    if number in (1_999, 9_999):
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_an_accepted_record_takes_little_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert (after - before) / 8_000 < 1.5  # kB; hash tables of bands took 3.4
+
+
 def test_bands_bring_pairs_at_the_threshold_together() -> None:
     assert bands(0.8) == 32
     assert bands(1.0) == 1

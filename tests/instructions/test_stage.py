@@ -1,15 +1,17 @@
 """The instructions stage: whole, killed, resumed, refused."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from xllms.errors import InputError
-from xllms.instructions import stage
+from xllms.instructions import stage, unit
 from xllms.languages import Language, get
-from xllms.manifest import MANIFEST, ChangedSettings, read_manifest
+from xllms.manifest import MANIFEST, ChangedSettings, read_manifest, whole_or_absent
 from xllms.recipe import AlpacaSource, CldrSource, ContaminationSettings, FileSource, InstructionsSettings
 from xllms.splits import SPLITS, read_split
 
@@ -64,19 +66,20 @@ def test_readers_say_what_is_missing(whole: Path, tmp_path: Path) -> None:
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    folder, left, real = tmp_path / "instructions", writes, stage.write_atomic
+    folder, left = tmp_path / "instructions", writes
 
-    def dies(path: Path, content: str | bytes) -> None:
+    @contextmanager
+    def dies(path: Path) -> Iterator[IO[bytes]]:
         nonlocal left
-        if left == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            (path.parent / f".part-1-{path.name}").write_text("half")
-            raise KeyboardInterrupt
-        left -= 1
-        real(path, content)
+        with whole_or_absent(path) as file:
+            yield file
+            if left == 0:
+                (path.parent / f".part-1-{path.name}").write_text("half")
+                raise KeyboardInterrupt
+            left -= 1
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage, "write_atomic", dies)
+        patch.setattr(unit, "whole_or_absent", dies)
         stage.run(SETTINGS, LANGUAGES, 3, folder)
     assert not (folder / MANIFEST).exists()
     stage.run(SETTINGS, LANGUAGES, 3, folder)

@@ -16,7 +16,7 @@ from xllms import pipeline
 from xllms.engines.factory import translator_makers
 from xllms.engines.protocol import Usage, Written
 from xllms.errors import InputError
-from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
+from xllms.instructions.shards import Lines, Shard, ShardResult, ShardTranslator
 from xllms.manifest import read_manifest
 from xllms.recipe import Recipe
 from xllms.records import Instruction, read_jsonl
@@ -190,11 +190,13 @@ def test_responses_are_hybrid_by_rule_and_say_which_they_are(tmp_path: Path, rul
     assert translation is not None
     translators = translator_makers(made.translators, {}, None)
     about = {"language": "eng_Latn", "source": "test"}
-    rows = tuple(
-        ("train", Instruction(id=str(n), parallel_id=str(n), instruction=i, input=g, output=o, **about))
+    rows = [
+        Instruction(id=str(n), parallel_id=str(n), instruction=i, input=g, output=o, **about)
         for n, (i, g, o) in enumerate(SEEDS)
-    )
-    shard = Shard(tmp_path / "unit.json", "spa_Latn", rows)
+    ]
+    seeds = tmp_path / "rows.jsonl"
+    seeds.write_text("".join(f'["train", {row.to_json()}]\n' for row in rows))
+    shard = Shard(tmp_path / "unit.json", "spa_Latn", Lines(seeds, ((0, seeds.stat().st_size),)))
     ShardTranslator(translation, translators, Teacher)(shard)
     result = ShardResult.read(shard.path)
     kept = {record.parallel_id: record for _, record in result.kept}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import resources
+from io import StringIO
 from pathlib import Path
 
 import regex
@@ -100,10 +101,10 @@ def read_matrix(path: Path) -> dict[Pair, float]:
         InputError: the file cannot be read, a row is too short or long, a weight is no number of 0 or more.
         UnknownLanguage: a name is none.
     """
-    header, *rows = _rows(path)
+    (_, header), *rows = _rows(path)
     responses = [get(name).code for name in header[1:]]
     weights: dict[Pair, float] = {}
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         if len(row) != len(header):
             raise InputError(f"{path}:{line}: {len(row)} cells under a header of {len(header)}")
         asked_in = get(row[0]).code
@@ -124,9 +125,13 @@ def _weight(cell: str, where: str) -> float:
     return weight
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """(line, cells) of each row with something in it."""
     try:
-        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
+        # Not `splitlines`, which also breaks at characters that may stand inside a cell (U+2028).
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV file: {error}") from None
     if len(rows) < 2:
@@ -142,14 +147,15 @@ def wordings(path: Path | None = None) -> Mapping[str, str]:
         InputError: the file cannot be read, lacks a column, or a wording has no `{language}`.
     """
     if path is None:
-        return {row["code"]: row["wording"] for row in csv.DictReader(_shipped().splitlines())}
-    header, *rows = _rows(path)
+        shipped = csv.DictReader(StringIO(_shipped(), newline=""))
+        return {row["code"]: row["wording"] for row in shipped}
+    (_, header), *rows = _rows(path)
     if header[:2] != ["code", "wording"]:
         raise InputError(f"{path}:1: the columns are code, wording, note; found {', '.join(header)}")
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         if len(row) < 2 or _SLOT not in row[1]:
             raise InputError(f"{path}:{line}: a wording needs {_SLOT} where the language's name goes")
-    return {get(row[0]).code: row[1] for row in rows}
+    return {get(row[0]).code: row[1] for _, row in rows}
 
 
 def wordings_digest(path: Path | None = None) -> str:

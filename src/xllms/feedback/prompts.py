@@ -14,7 +14,7 @@ from xllms.formats.fields import Row, as_row, digest, language_code, own_text, s
 from xllms.formats.instruction_forms import Given
 from xllms.formats.json_file import BadRecord, scan_values
 from xllms.formats.parquet_file import scan_rows
-from xllms.formats.reading import Reading, _is_parquet, rows_to_records, said
+from xllms.formats.reading import Reading, is_parquet, rows_to_records, said
 from xllms.recipe.data import PromptFile
 from xllms.records import Prompt
 from xllms.splits import prompt_key
@@ -100,7 +100,7 @@ def read_prompts(
 
 
 def _reading(settings: PromptFile) -> Reading[Prompt]:
-    rows = (scan_rows if _is_parquet(settings.path) else scan_values)(settings.path)
+    rows = (scan_rows if is_parquet(settings.path) else scan_values)(settings.path)
     given = said(settings.language, settings.instruction_language, settings.path.stem)
     forms = {_FORM: _PromptForm(settings)}
     return rows_to_records(rows, str(settings.path), forms, _FORM, given, settings.skip_bad)

@@ -13,6 +13,7 @@ from typing import Protocol
 from xllms.feedback.candidates import Candidate, judge, rank
 from xllms.languages import Language, get
 from xllms.languages.confusion import line_pass_rate, word_pass_rate
+from xllms.metrics.similarity import COVERED, Embedder, SentenceEncoder, similarity
 from xllms.metrics.text import chrf
 from xllms.records import Prompt
 
@@ -59,11 +60,23 @@ class LanguageRanker:
 
 
 class ReferenceRanker:
-    """chrF++ to the reference; no score where there is none."""
+    """chrF++ to the reference, and by a share how near it is in meaning; no score where there is no reference.
+
+    In a language that the encoder does not know (`metrics.similarity.COVERED`) chrF++ is all, which is counted.
+
+    Args:
+        share: of the nearness in meaning, 0 to 1; what is left is chrF++'s.
+        embedder: who tells it; by default, where there is a share, `SentenceEncoder`.
+
+    Raises:
+        InputError: the encoder is not installed.
+    """
 
     name = _REFERENCE
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.0, embedder: Embedder | None = None) -> None:
+        self.share = share
+        self._embedder = (embedder or SentenceEncoder()) if share else None
         self.counts: Counter[str] = Counter()
 
     def score(self, record: Prompt, candidates: Sequence[str]) -> list[Score]:
@@ -72,7 +85,18 @@ class ReferenceRanker:
             self.counts["no reference"] += 1
             return [Score(None, "no reference")] * len(candidates)
         values = [chrf([text], [record.output]) for text in candidates]
-        return [Score(value, f"chrF++ {value:.0f}") for value in values]
+        covered = record.language in COVERED
+        if self.share and not covered:
+            self.counts["similarity: language not covered"] += 1
+        if self._embedder is None or not covered:
+            return [Score(value, f"chrF++ {value:.0f}") for value in values]
+        near = similarity([record.output] * len(candidates), candidates, self._embedder)
+        return [self._mixed(value, cosine) for value, cosine in zip(values, near, strict=True)]
+
+    def _mixed(self, value: float, cosine: float) -> Score:
+        meaning = 100 * min(1.0, max(0.0, cosine))
+        mixed = (1 - self.share) * value + self.share * meaning
+        return Score(mixed, f"chrF++ {value:.0f}, similarity {cosine:.2f}")
 
 
 def against_others(rewards: Sequence[float], scale: float = 1.0) -> list[float]:
@@ -98,6 +122,9 @@ class Panel:
     def __init__(self, rankers: Sequence[tuple[Ranker, float]]) -> None:
         self.rankers = [(ranker, weight) for ranker, weight in rankers if weight > 0]
         self.counts: Counter[str] = Counter()
+        self._is_chrf = bool(self.rankers) and all(
+            isinstance(ranker, ReferenceRanker) and not ranker.share for ranker, _ in self.rankers
+        )
 
     def rank(self, record: Prompt, origins: Mapping[str, str]) -> tuple[list[Candidate], Candidate | None]:
         """A prompt's answers, best first, and its reference, if there is one.
@@ -112,7 +139,7 @@ class Panel:
         language = get(record.language)
         judged = [judge(text, record, language, origin) for text, origin in origins.items()]
         reference = judge(record.output, record, language, _REFERENCE) if record.output else None
-        if reference and [ranker.name for ranker, _ in self.rankers] == [_REFERENCE]:
+        if reference and self._is_chrf:
             return rank(judged), reference
         texts = [*origins, reference.text] if reference else [*origins]
         totals = self._totals(record, list(dict.fromkeys(texts)))

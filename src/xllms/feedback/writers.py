@@ -100,7 +100,7 @@ class Writers:
         if isinstance(settings, LanguageRankerSettings):
             return LanguageRanker()
         if isinstance(settings, ReferenceRankerSettings):
-            return ReferenceRanker()
+            return ReferenceRanker(settings.similarity)
         if isinstance(settings, JudgeRankerSettings):
             judge = JudgeRanker(self.engine(settings.engine), settings.compare, settings.max_new_tokens)
             self._judges.append((settings.engine, judge))

@@ -156,10 +156,15 @@ def said(language: str, instruction_language: str, source: str) -> Given:
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Rows of whichever container; opened when the first is asked for."""
-    yield from (scan_rows if _is_parquet(path) else scan_values)(path)
+    yield from (scan_rows if is_parquet(path) else scan_values)(path)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Whether the file is Parquet, by its first bytes, whatever its name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PAR1"

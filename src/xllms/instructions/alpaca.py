@@ -1,41 +1,30 @@
 """Source `alpaca`: the user's own data in Alpaca form, a JSON array or JSON lines."""
 
+from collections.abc import Iterator
+
 from xllms.errors import InputError
 from xllms.formats.fields import as_row, digest, text
 from xllms.formats.json_file import read_values
-from xllms.instructions.rejected import Rejected
 from xllms.languages import get
 from xllms.recipe import AlpacaSource, Shares
 from xllms.records import Instruction
-from xllms.splits import SPLITS
-
-DUPLICATE = "stands earlier in the file"
 
 
-def alpaca_records(settings: AlpacaSource, seed: int) -> tuple[dict[str, list[Instruction]], list[Rejected]]:
-    """The records of one file by split, and its repeated ones.
-
-    The split comes from the seed and the prompt alone, so two responses to one prompt never part.
+def alpaca_records(settings: AlpacaSource) -> Iterator[Instruction]:
+    """The records of one file, in order; equal ones have one id.
 
     Raises:
         InputError: the file cannot be read, is empty or cut off, or a record lacks what it needs; names file
             and line.
     """
     language, asked_in = get(settings.language).code, get(settings.instruction_language).code
-    records: dict[str, list[Instruction]] = {split: [] for split in SPLITS}
-    rejected: list[Rejected] = []
-    seen: set[str] = set()
+    found = False
     for where, value in read_values(settings.path):
+        found = True
         row = as_row(value, where, "instruction, input, output")
         fields = {name: text(row, name, where, optional=name == "input") for name in ("instruction", "input", "output")}
         parallel_id = f"alpaca:{digest(*fields.values()).hex()[:16]}"
-        if parallel_id in seen:
-            again = {"id": parallel_id, "language": language, "source": "alpaca", "text": fields["instruction"]}
-            rejected.append(Rejected(**again, reason=DUPLICATE))
-            continue
-        seen.add(parallel_id)
-        split = split_of(settings, seed, fields["instruction"], fields["input"])
-        record = Instruction(
+        yield Instruction(
             id=f"{parallel_id}:{language}",
             **fields,
             language=language,
@@ -43,14 +32,12 @@ def alpaca_records(settings: AlpacaSource, seed: int) -> tuple[dict[str, list[In
             source="alpaca",
             parallel_id=parallel_id,
         )
-        records[split].append(record)
-    if not seen:
+    if not found:
         raise InputError(f"{settings.path}: holds no records; fill it or take the source out")
-    return records, rejected
 
 
 def split_of(settings: Shares, seed: int, *prompt: str) -> str:
-    """The split of a prompt: it comes from the seed and the prompt alone."""
+    """The split of a prompt: it comes from the seed and the prompt alone, so two responses to one never part."""
     point = int.from_bytes(digest(str(seed), *prompt)[:8]) / 2**64
     for split in ("validation", "feedback", "evaluation"):
         share: float = getattr(settings, f"{split}_share")

@@ -1,23 +1,33 @@
 """What is taken out of a language's records when they are all together: repeats, and text of the benchmarks."""
 
-from collections.abc import Iterable
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, NamedTuple
 
 from xllms.errors import InputError
 from xllms.instructions.benchmark_texts import absent_benchmarks, benchmark_files, benchmark_texts
-from xllms.instructions.cldr import Drawn
 from xllms.instructions.contamination import ContaminationReport, Hit, NgramIndex, build_index
 from xllms.instructions.duplicates import mark_duplicates
 from xllms.instructions.rejected import Rejected
+from xllms.instructions.spool import line_of
 from xllms.manifest import fingerprint, sha256_file
 from xllms.recipe import InstructionsSettings
 from xllms.records import Instruction
-from xllms.splits import SPLITS
 
 _FOUND = "contamination"
-# Of two records that repeat each other the one that is held out stays.
-_ORDER = tuple(reversed(SPLITS))
+_HELD = 1 << 20  # bytes of rejected records that wait in memory
+_Judge = Callable[[Iterable[Instruction]], Iterator[tuple[Instruction, str | None]]]
+
+
+class Placed(NamedTuple):
+    """A record of a split, and its line in the split's file."""
+
+    split: str
+    line: bytes
+    record: Instruction
 
 
 class Cleaner:
@@ -45,35 +55,49 @@ class Cleaner:
         """Texts of each benchmark that records are compared with."""
         return dict(self._index.counts) if self._index is not None else {}
 
-    def clean(self, drawn: Drawn) -> Drawn:
-        """The records that stay, and with the rejected ones those that do not.
+    def clean(self, texts: Iterable[Placed], rejected: IO[bytes]) -> Iterator[Placed]:
+        """The records that stay, one after another.
 
-        CLDR's facts are no text that anybody wrote: they are alike by nature, and stay.
+        Args:
+            texts: a language's records in an order that decides which of two that repeat each other stays.
+            rejected: takes the lines of those that do not stay: all repeats, then all with a benchmark's text.
         """
-        split_of = {record.id: split for split in SPLITS for record in drawn.records[split]}
-        rejected = list(drawn.rejected)
+        with SpooledTemporaryFile(_HELD) as found:
+            passed = iter(texts)
+            if self.settings.duplicates is not None:
+                passed = _sifted(passed, self._repeats, rejected)
+            if self._index is not None:
+                passed = _sifted(passed, self._benchmarks, found)
+            yield from passed
+            found.seek(0)
+            shutil.copyfileobj(found, rejected)
 
-        def keep(marked: Iterable[tuple[Instruction, str | None]]) -> list[Instruction]:
-            kept = []
-            for record, reason in marked:
-                if reason is None:
-                    kept.append(record)
-                else:
-                    rejected.append(_rejected(record, reason))
-            return kept
+    def _repeats(self, records: Iterable[Instruction]) -> Iterator[tuple[Instruction, str | None]]:
+        assert self.settings.duplicates is not None
+        for record, reason in mark_duplicates(records, self.settings.duplicates):
+            yield record, f"duplicate: {reason}" if reason else None
 
-        facts = [record for split in SPLITS for record in drawn.records[split] if record.source == "cldr"]
-        texts = [record for split in _ORDER for record in drawn.records[split] if record.source != "cldr"]
-        if self.settings.duplicates is not None:
-            marked = mark_duplicates(texts, self.settings.duplicates)
-            texts = keep((record, f"duplicate: {reason}" if reason else None) for record, reason in marked)
-        if self._index is not None:
-            hits = self._index.find_all(texts)
-            texts = keep((record, f"{_FOUND}: {_place(hit)}: {hit.matched}" if hit else None) for record, hit in hits)
-        records: dict[str, list[Instruction]] = {split: [] for split in SPLITS}
-        for record in (*facts, *texts):
-            records[split_of[record.id]].append(record)
-        return Drawn(records, rejected)
+    def _benchmarks(self, records: Iterable[Instruction]) -> Iterator[tuple[Instruction, str | None]]:
+        assert self._index is not None
+        for record, hit in self._index.find_all(records):
+            yield record, f"{_FOUND}: {_place(hit)}: {hit.matched}" if hit else None
+
+
+def _sifted(texts: Iterator[Placed], judge: _Judge, rejected: IO[bytes]) -> Iterator[Placed]:
+    """Those that have no reason to go; the judge reads some ahead, and answers in order."""
+    waiting: deque[Placed] = deque()
+
+    def read() -> Iterator[Instruction]:
+        for one in texts:
+            waiting.append(one)
+            yield one.record
+
+    for record, reason in judge(read()):
+        one = waiting.popleft()
+        if reason is None:
+            yield one
+        else:
+            rejected.write(line_of(_rejected(record, reason)))
 
 
 def benchmarks_digest(data: Path) -> str:

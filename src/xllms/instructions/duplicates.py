@@ -1,6 +1,6 @@
 """Repeated records within one language: the same text, or nearly the same words; the first stays.
 
-Near repeats are found by MinHash and LSH (rensa) over shingles and then compared shingle by shingle, so that a
+Near repeats are found by bands of a MinHash (rensa) over shingles and then compared shingle by shingle, so that a
 rejection is never an accident of hashing; at most 1 in 100 at the very threshold is missed, further above it none.
 A shingle is a few words, or a few characters where a script puts no spaces between words.
 
@@ -10,6 +10,7 @@ hash of any word, and one over words that of any n-gram. Base and mixing are con
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,6 +23,8 @@ import regex
 from numpy.typing import NDArray
 
 from xllms.errors import InputError
+from xllms.instructions.band_index import BandIndex, neighbours
+from xllms.instructions.kept_texts import KeptTexts, Text
 from xllms.languages.writing import unicode_scripts
 from xllms.recipe.cleaning import DuplicateSettings
 from xllms.records import Instruction
@@ -44,6 +47,7 @@ WORD, UNSPACED = 1, 2
 LAST_LETTER = 0x32000  # no letters are assigned beyond
 
 PERMUTATIONS, SEED = 256, 0
+_NOTHING = np.empty((0, PERMUTATIONS), dtype=np.uint32)
 RECALL = 0.99  # at the threshold, by the number of bands; at 0.8 that is 32 of 8 rows, 0.997
 # A corpus made from one template makes all its records candidates: 200 comparisons take 2 ms, 50,000 half a second.
 COMPARED = 200
@@ -145,7 +149,7 @@ def mark_duplicates(
 ) -> Iterator[tuple[Instruction, str | None]]:
     """Each record with why it is a repeat of an earlier one of its language, or None.
 
-    What is kept in memory for an accepted record is 8 bytes a shingle and about 4 kB.
+    What is kept in memory for an accepted record is 8 bytes a band and some 40; its shingles are in a temporary file.
 
     Args:
         records: in an order that decides which of two stays; read some at a time.
@@ -157,9 +161,18 @@ def mark_duplicates(
     languages: dict[str, _Seen] = {}
     for batch in batches(records, record_length):
         reading = Reading([_text(record, settings) for record in batch])
-        for record, text, shingles in zip(batch, reading.plain, _shingles(reading, settings), strict=True):
-            seen = languages.get(record.language) or languages.setdefault(record.language, _Seen(settings.threshold))
-            yield record, seen.add(record.id, text, shingles)
+        texts = [
+            Text(record.id, _digest(text), shingles)
+            for record, text, shingles in zip(batch, reading.plain, _shingles(reading, settings), strict=True)
+        ]
+        places: dict[str, list[int]] = {}
+        for at, record in enumerate(batch):
+            places.setdefault(record.language, []).append(at)
+        reasons: dict[int, str | None] = {}
+        for language, mine in places.items():
+            seen = languages.get(language) or languages.setdefault(language, _Seen(settings.threshold))
+            reasons.update(zip(mine, seen.add([texts[at] for at in mine]), strict=True))
+        yield from ((record, reasons[at]) for at, record in enumerate(batch))
 
 
 class _Seen:
@@ -167,25 +180,36 @@ class _Seen:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.ids: list[str] = []
-        self.shingles: list[bytes] = []
-        self.texts: dict[bytes, int] = {}
-        self.index = _rensa().RMinHashLSH(threshold, PERMUTATIONS, bands(threshold))
+        self.index = BandIndex(bands(threshold), COMPARED)
+        self._kept = KeptTexts()
 
-    def add(self, identity: str, text: str, shingles: bytes) -> str | None:
-        """Accept the record, or say which one it repeats; the text comes as `Reading` has it."""
-        digest = blake2b(_folded(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if (same := self.texts.get(digest)) is not None:
-            return f"same text as {self.ids[same]}"
-        sketch = _sketch(shingles) if shingles else None
-        if sketch is not None:
-            for other in sorted(self.index.query(sketch))[:COMPARED]:
-                if (common := jaccard(shingles, self.shingles[other])) >= self.threshold:
-                    return f"nearly the same text as {self.ids[other]} ({common:.2f} of their shingles)"
-            self.index.insert(len(self.ids), sketch)
-        self.texts[digest] = len(self.ids)
-        self.ids.append(identity)
-        self.shingles.append(shingles)
+    def add(self, texts: Sequence[Text]) -> list[str | None]:
+        """Accept each of some records, or say which one it repeats."""
+        compared = [at for at, text in enumerate(texts) if text.shingles]  # the others are shorter than one
+        row = {at: number for number, at in enumerate(compared)}
+        keys = self.index.keys(_sketches([texts[at].shingles for at in compared]))
+        earlier, beside = self.index.find(keys), neighbours(keys)
+        numbers: dict[int, int] = {}  # of the rows that are accepted
+        reasons: list[str | None] = []
+        for at, text in enumerate(texts):
+            candidates: list[int] = []
+            if at in row:
+                candidates = [*earlier[row[at]].tolist(), *(numbers[one] for one in beside[row[at]] if one in numbers)]
+            reasons.append(self._repeated(text, candidates[:COMPARED]))
+            if reasons[-1] is None:
+                number = self._kept.add(text)
+                if at in row:
+                    numbers[row[at]] = number
+        self.index.add(keys[list(numbers)], list(numbers.values()))
+        return reasons
+
+    def _repeated(self, text: Text, candidates: Sequence[int]) -> str | None:
+        if (same := self._kept.same(text.digest)) is not None:
+            return f"same text as {same.id}"
+        for number in candidates:
+            other = self._kept.read(number)
+            if (common := jaccard(text.shingles, other.shingles)) >= self.threshold:
+                return f"nearly the same text as {other.id} ({common:.2f} of their shingles)"
         return None
 
 
@@ -233,6 +257,18 @@ def _shingles(reading: Reading, settings: DuplicateSettings) -> list[bytes]:
     ends = np.searchsorted(text, np.arange(len(reading.plain) + 1))
     data = hashes.astype("<u8").tobytes()
     return [data[8 * int(a) : 8 * int(b)] for a, b in pairwise(ends)]
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(_folded(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _sketches(shingles: Sequence[bytes]) -> NDArray[np.uint32]:
+    """(texts, permutations)"""
+    numbers = array("I")  # numpy takes twice as long to read a list
+    for one in shingles:
+        numbers.extend(_sketch(one).digest())
+    return np.frombuffer(numbers, dtype=np.uint32).reshape(-1, PERMUTATIONS) if numbers else _NOTHING
 
 
 def _sketch(shingles: bytes) -> Any:

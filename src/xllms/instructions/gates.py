@@ -21,11 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
+from io import StringIO
 
 from xllms.instructions.masking import NUMBER, code_share, has_words, mask
 from xllms.languages import Language, get
 from xllms.languages.identification import ENGLISH_WORDS, identify, other_letters, own_letters
 from xllms.languages.vocabulary import vocabulary
+from xllms.metrics.evenness import evenness
 from xllms.metrics.repetition import compression, phrase_share
 from xllms.recipe.gates import GateSettings
 from xllms.records import Instruction
@@ -39,6 +41,9 @@ RUN = bytes([True] * TRIPLE)
 # whole text, none of them right for wrong or wrong for right.
 READ = 200
 MIN_TRIPLES = 4
+# Where a character is a syllable or a word, 100 of them hardly repeat any (`metrics.evenness`).
+DENSE_SCRIPTS = frozenset({"Hans", "Hant", "Jpan", "Hang", "Ethi", "Laoo"})
+DENSE_SLACK = 0.025
 MIN_COPIED_WORDS = 3
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 ASCII_WORD = re.compile("[A-Za-z]+(?:'[A-Za-z]+)*")  # the same where a text has no other letters; twice as fast
@@ -153,17 +158,27 @@ def repetition(pairs: Sequence[Pair], settings: GateSettings) -> str | None:
 
 
 def compressed(pairs: Sequence[Pair], settings: GateSettings) -> str | None:
-    """zlib leaves less of a loop, and more of noise, than of a language."""
+    """zlib leaves less of a loop than of a language."""
+    if settings.min_compression is None:
+        return None
     for pair in pairs:
         ratio = compression(pair.target)
-        if ratio is None:
-            continue
-        if settings.max_compression is not None and ratio > settings.max_compression:
-            return f"{pair.name}: compresses to {ratio:.2f}, like noise"
-        if settings.min_compression is not None and ratio < settings.min_compression:
+        if ratio is not None and ratio < settings.min_compression:
             before = compression(pair.source)
             if before is None or ratio < 0.8 * before:
                 return f"{pair.name}: compresses to {ratio:.2f}, like a loop"
+    return None
+
+
+def noise(pairs: Sequence[Pair], settings: GateSettings) -> str | None:
+    """All characters come about equally often, as in no language, and not in the source either."""
+    if settings.max_evenness is None:
+        return None
+    for pair in pairs:
+        most = settings.max_evenness + (DENSE_SLACK if pair.language.script in DENSE_SCRIPTS else 0.0)
+        found = evenness(pair.target)
+        if found is not None and found > most and (evenness(pair.source) or 0.0) <= settings.max_evenness:
+            return f"{pair.name}: its characters come equally often ({found:.3f}), as in noise"
     return None
 
 
@@ -224,6 +239,7 @@ GATES: dict[str, Gate] = {
     "length": length,
     "repetition": repetition,
     "compression": compressed,
+    "noise": noise,
     "residue": residue,
     "mixed": mixed,
     "language": wrong_language,
@@ -304,5 +320,5 @@ def _bounds(source: str, target: str) -> tuple[float, float]:
 @cache
 def _ratios() -> dict[str, tuple[float, float, float]]:
     text = resources.files("xllms.instructions").joinpath("length_ratios.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(StringIO(text, newline=""))
     return {row["script"]: (float(row["low"]), float(row["median"]), float(row["high"])) for row in rows}

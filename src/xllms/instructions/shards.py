@@ -8,19 +8,47 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import IO, Any
 
 from xllms.engines.protocol import Engine, Sampling, Translator, Usage
 from xllms.errors import InputError
 from xllms.instructions.gates import passes
 from xllms.instructions.masking import translatable
 from xllms.instructions.rejected import Rejected
-from xllms.instructions.similarity import Embedder, SentenceEncoder, round_trip, similarity
+from xllms.instructions.similarity import round_trip
 from xllms.instructions.translation import translate_records
 from xllms.languages import Language, get
 from xllms.languages.identification import identify
 from xllms.manifest import read_json, write_atomic
+from xllms.metrics.comet import command_words, segment_scores
+from xllms.metrics.similarity import Embedder, SentenceEncoder, similarity
 from xllms.recipe import TranslationSettings
 from xllms.records import Instruction
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of a file of [split, record]: what a shard names its records by, since millions of them fit no memory.
+
+    Attributes:
+        path: of the file.
+        ranges: (begin, end) in bytes of the lines, in order.
+    """
+
+    path: Path
+    ranges: tuple[tuple[int, int], ...]
+
+    def read(self) -> list[Any]:
+        """The lines' values.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return [json.loads(line) for begin, end in self.ranges for line in _between(file, begin, end)]
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}; run the same command again") from None
 
 
 @dataclass(frozen=True)
@@ -30,12 +58,16 @@ class Shard:
     Attributes:
         path: where its result goes.
         language: FLORES code to translate into.
-        records: (split, record) of each, all in one language.
+        lines: its records with their splits, all in one language.
     """
 
     path: Path
     language: str
-    records: tuple[tuple[str, Instruction], ...]
+    lines: Lines
+
+    def records(self) -> list[tuple[str, Instruction]]:
+        """(split, record) of each."""
+        return [(split, Instruction(**record)) for split, record in self.lines.read()]
 
 
 @dataclass
@@ -73,6 +105,9 @@ class ShardTranslator:
         settings: of the translation.
         translators: name -> maker, in the order in which they are tried.
         teacher: maker of the engine that writes answers; None if all are translated.
+
+    Raises:
+        InputError: a gate needs COMET, which is not installed.
     """
 
     def __init__(
@@ -86,6 +121,9 @@ class ShardTranslator:
         self._makers, self._make_teacher = translators, teacher
         self._teacher: Engine | None = None
         self._embedder: Embedder | None = None
+        for gates in settings.gates.of_all_languages:
+            if gates.min_quality is not None:
+                command_words(gates.quality_command)  # before a shard is translated, not after
 
     def translator(self, source: Language, target: Language) -> Translator | None:
         """The first translator that has the pair."""
@@ -105,7 +143,7 @@ class ShardTranslator:
         """
         before = {name: replace(usage) for name, usage in self._usages()}
         result = ShardResult()
-        for split, outcome in self._outcomes(shard.records, get(shard.language)):
+        for split, outcome in self._outcomes(shard.records(), get(shard.language)):
             if isinstance(outcome, Rejected):
                 result.rejected.append(outcome)
             else:
@@ -212,6 +250,15 @@ class ShardTranslator:
             for i, score in enumerate(round_trip(*texts, translator, source, language)):
                 if score < gates.min_round_trip:
                     reasons[i] = reasons[i] or f"round trip: chrF++ {score:.0f}"
+        # COMET costs most by far: it is not asked of what is refused already.
+        waiting = [i for i, reason in enumerate(reasons) if reason is None and texts[1][i].strip()]
+        if gates.min_quality is not None and waiting:
+            before, after = ([side[i] for i in waiting] for side in texts)
+            model, command, gpus = gates.quality_model, gates.quality_command, gates.quality_gpus
+            scores = segment_scores(before, after, None, model, command, gpus)
+            for i, score in zip(waiting, scores, strict=True):
+                if score < gates.min_quality:
+                    reasons[i] = f"quality: {score:.2f}"
         return reasons
 
     def _gated(self, source: Instruction, answers: Sequence[Instruction], language: Language) -> Instruction | Rejected:
@@ -224,6 +271,11 @@ class ShardTranslator:
             reasons.append(str(reason))
         text = "\n".join(part for part in (answers[0].instruction, answers[0].input, answers[0].output) if part)
         return _rejected(source, language, reasons[0], text)
+
+
+def _between(file: IO[bytes], begin: int, end: int) -> list[bytes]:
+    file.seek(begin)
+    return file.read(end - begin).split(b"\n")[:-1]
 
 
 def _in_order(translated: Instruction, written: Instruction | None, rule: str) -> list[Instruction]:

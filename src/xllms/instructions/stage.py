@@ -1,15 +1,17 @@
 """Stage 1: from sources to instruction records, one language after another.
 
-With a `translation`, what is not CLDR's is first translated, shard by shard and language by language, into `units/`.
-Then each language's records come together, are cleaned, and written: `<split>/<code>.jsonl` for each split that has
-records, and `rejected/<code>.jsonl` last: where that file is, the language is done.
+The user's own sources are read once and laid down by language (`spool`). With a `translation`, they are then
+translated, shard by shard and language by language, into `units/`. Last, each language's records come together, are
+cleaned, and written (`unit`): `<split>/<code>.jsonl` for each split that has records, and `rejected/<code>.jsonl`.
+Nothing holds more than a shard, so memory does not grow with the sources.
 """
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,19 @@ from xllms.instructions.cldr import Drawn, cldr_records
 from xllms.instructions.cldr_locale import has_locale
 from xllms.instructions.cleaning import Cleaner, contamination_report
 from xllms.instructions.rejected import Rejected
-from xllms.instructions.shards import Shard, ShardResult, ShardTranslator
-from xllms.instructions.sources import inputs, own_records
+from xllms.instructions.seeds import Planner
+from xllms.instructions.shards import Shard, ShardTranslator
+from xllms.instructions.sources import inputs, spool_sources
+from xllms.instructions.spool import REJECTED, Spool, finished_spool
+from xllms.instructions.unit import Origins, write_unit
 from xllms.languages import Language, get
-from xllms.manifest import StageFolder, fingerprint, read_json, write_atomic
+from xllms.manifest import STARTED, StageFolder, fingerprint, hold, read_json, release
 from xllms.processes import say
 from xllms.progress import Progress
 from xllms.recipe import CldrSource, InstructionsSettings, TranslationSettings
-from xllms.records import Instruction, read_jsonl, to_jsonl
+from xllms.records import read_json_lines, read_jsonl
 from xllms.splits import SPLITS
 
-REJECTED = "rejected"
 UNITS = "units"
 
 
@@ -71,82 +75,85 @@ def run(
     stage = StageFolder(folder, "instructions", made_with, inputs(settings))
     if stage.done:
         return
-    # Read before anything is written: a bad file should leave no half-made folder behind.
-    own = own_records(settings, seed)
-    units = _units(languages, own)
-    if not any(own.records.values()) and not any(has_locale(language.cldr) for language in units):
-        raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
-    cleaner = Cleaner(settings)
-    shards: list[Shard] = []
-    without: list[str] = []
-    if settings.translation is not None:
-        shards, without = _shards(settings.translation, languages, own, crew, folder / UNITS)
+    plan = _planned(settings, languages, seed, stage, crew)
     stage.begin()
-    _translate(settings, shards, crew)
+    own, units, shards = plan.own, plan.units, plan.shards
+    _translate(settings, [shard for into in shards.values() for shard in into], crew)
     waiting = [language for language in units if not (folder / REJECTED / f"{language.code}.jsonl").exists()]
     with Progress("instructions", len(units), "languages") as progress:
         progress.resume_at(len(units) - len(waiting))
         for language in waiting:
-            drawn = _draw(settings, language, asked, seed, own)
-            _write_unit(folder, language, cleaner.clean(_with_shards(drawn, language, shards)))
+            drawn = _draw(settings, language, asked, seed)
+            write_unit(folder, Origins(language.code, drawn, own, tuple(shards.get(language.code, ()))), plan.cleaner)
             progress.advance(label=language.code)
     counts = _counts(folder, settings, units)
     if settings.translation is not None:
-        counts["translation"] = {"without_translator": without, "usage": _usage(shards)}
+        counts["translation"] = {"without_translator": plan.without, "usage": _usage(shards.values())}
     if settings.contamination.data is not None:
         paths = (folder / REJECTED / f"{language.code}.jsonl" for language in units)
         rejected = (one for path in paths for one in read_jsonl(path, Rejected))
         found = contamination_report(settings.contamination.data, rejected)
-        counts["contamination"] = {"texts": cleaner.compared, **found}
+        counts["contamination"] = {"texts": plan.cleaner.compared, **found}
     if not any(counts["splits"].values()):
         why = ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items()) or "nothing was drawn"
         raise InputError(f"{folder}: no record is left ({why}); the reasons stand in {folder / REJECTED}")
     write_card(folder, card_facts(settings, counts))
+    shutil.rmtree(own.folder, ignore_errors=True)
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])
     shutil.rmtree(folder / UNITS, ignore_errors=True)
 
 
-def _units(languages: Sequence[Language], own: Drawn) -> list[Language]:
-    codes = {record.language for split in SPLITS for record in own.records[split]}
-    codes |= {one.language for one in own.rejected} | {language.code for language in languages}
-    return [get(code) for code in sorted(codes)]
+@dataclass(frozen=True)
+class _Plan:
+    """What is known before anything is written: sources and benchmarks are read, translators found."""
+
+    own: Spool
+    units: list[Language]
+    cleaner: Cleaner
+    shards: dict[str, list[Shard]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+
+
+def _planned(
+    settings: InstructionsSettings, languages: Sequence[Language], seed: int, stage: StageFolder, crew: Crew
+) -> _Plan:
+    """Read all that is read; a bad file should leave no half-made folder behind. What has begun keeps what it read."""
+    folder = stage.path.resolve()
+    beside, identity = folder.with_name(f".{folder.name}.sources"), fingerprint(stage.made_with)
+    begun = (folder / STARTED).exists()
+    hold(stage.path)
+    try:
+        own = (finished_spool(beside, identity) if begun else None) or spool_sources(settings, seed, beside, identity)
+        units = _units(languages, own)
+        if not any(own.records.values()) and not any(has_locale(language.cldr) for language in units):
+            raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
+        cleaner = Cleaner(settings)
+        if settings.translation is None:
+            return _Plan(own, units, cleaner)
+        return _Plan(own, units, cleaner, *_shards(settings.translation, languages, own, crew, stage.path / UNITS))
+    except BaseException:
+        if not begun:
+            shutil.rmtree(beside, ignore_errors=True)
+        release(stage.path)
+        raise
+
+
+def _units(languages: Sequence[Language], own: Spool) -> list[Language]:
+    return [get(code) for code in sorted({*own.languages, *(language.code for language in languages)})]
 
 
 def _shards(
-    settings: TranslationSettings, languages: Sequence[Language], own: Drawn, crew: Crew, folder: Path
-) -> tuple[list[Shard], list[str]]:
-    """The units of translation, and the languages that no translator has."""
-    seeds: dict[str, list[tuple[str, Instruction]]] = {}
-    held = {record.id for split in SPLITS for record in own.records[split]}
-    for split in SPLITS:
-        for record in own.records[split]:
-            if record.language == record.instruction_language:
-                seeds.setdefault(record.language, []).append((split, record))
-    if not seeds:
-        raise InputError("translation: no source has records whose instruction and output are in one language")
-    translator = ShardTranslator(settings, crew.translators, None)
-    names: dict[tuple[str, ...], str] = {}  # most languages have the same parts
-    shards, without = [], []
-    for language in languages:
-        others = [code for code in sorted(seeds) if code != language.code]
-        reached = [code for code in others if translator.translator(get(code), language) is not None]
-        if others and not reached:
-            without.append(language.code)
-        given: set[str] = set()
-        for code in reached:
-            # Not what the sources have in this language already, nor what another source language gave.
-            open_ = [one for one in seeds[code] if one[1].parallel_id not in given]
-            open_ = [one for one in open_ if f"{one[1].parallel_id}:{language.code}" not in held]
-            given.update(record.parallel_id for _, record in open_)
-            for start in range(0, len(open_), settings.shard):
-                part = tuple(open_[start : start + settings.shard])
-                ids = tuple(record.id for _, record in part)
-                if ids not in names:
-                    names[ids] = fingerprint([[split, record.model_dump()] for split, record in part])[:16]
-                shards.append(Shard(folder / f"{language.code}-{code}-{names[ids]}.json", language.code, part))
+    settings: TranslationSettings, languages: Sequence[Language], own: Spool, crew: Crew, folder: Path
+) -> tuple[dict[str, list[Shard]], list[str]]:
+    """The units of translation by language, and the languages that no translator has."""
+    planner = Planner(own, settings.shard, folder)
+    shards, without = planner.shards(languages, ShardTranslator(settings, crew.translators, None))
     if without:
         say(f"translation: no translator has {_names([get(code) for code in without])}; nothing is translated there")
-    return shards, without
+    by_language: dict[str, list[Shard]] = {}
+    for shard in shards:
+        by_language.setdefault(shard.language, []).append(shard)
+    return by_language, without
 
 
 def _translate(settings: InstructionsSettings, shards: Sequence[Shard], crew: Crew) -> None:
@@ -160,20 +167,10 @@ def _translate(settings: InstructionsSettings, shards: Sequence[Shard], crew: Cr
             progress.advance(label=shard.language)
 
 
-def _with_shards(drawn: Drawn, language: Language, shards: Sequence[Shard]) -> Drawn:
-    for shard in shards:
-        if shard.language == language.code:
-            result = ShardResult.read(shard.path)
-            drawn.rejected.extend(result.rejected)
-            for split, record in result.kept:
-                drawn.records[split].append(record)
-    return drawn
-
-
-def _usage(shards: Sequence[Shard]) -> dict[str, Any]:
+def _usage(shards: Iterable[Sequence[Shard]]) -> dict[str, Any]:
     """What each engine and translator has cost, over all shards and restarts."""
     total: dict[str, dict[str, float]] = {}
-    for shard in shards:
+    for shard in chain.from_iterable(shards):
         for name, usage in read_json(shard.path)["usage"].items():
             sums = total.setdefault(name, asdict(Usage()))
             for key, value in usage.items():
@@ -181,28 +178,18 @@ def _usage(shards: Sequence[Shard]) -> dict[str, Any]:
     return total
 
 
-def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int, own: Drawn) -> Drawn:
-    """All sources' records of one language; one that two sources share counts once."""
+def _draw(settings: InstructionsSettings, language: Language, asked: set[str], seed: int) -> Drawn:
+    """CLDR's facts for one language; one that two sources share counts once."""
     drawn = [
         cldr_records(source, language, seed)
         for source in settings.sources
         if isinstance(source, CldrSource) and language.code in asked
     ]
-    mine = {split: [one for one in own.records[split] if one.language == language.code] for split in SPLITS}
-    drawn.append(Drawn(mine, [one for one in own.rejected if one.language == language.code]))
     records = {
         split: list({record.id: record for part in drawn for record in part.records[split]}.values())
         for split in SPLITS
     }
     return Drawn(records, [one for part in drawn for one in part.rejected])
-
-
-def _write_unit(folder: Path, language: Language, drawn: Drawn) -> None:
-    name = f"{language.code}.jsonl"
-    for split in SPLITS:
-        if drawn.records[split]:
-            write_atomic(folder / split / name, to_jsonl(drawn.records[split]))
-    write_atomic(folder / REJECTED / name, to_jsonl(drawn.rejected))
 
 
 def _counts(folder: Path, settings: InstructionsSettings, units: Sequence[Language]) -> dict[str, Any]:
@@ -216,23 +203,22 @@ def _counts(folder: Path, settings: InstructionsSettings, units: Sequence[Langua
         for split in SPLITS:
             path = folder / split / name
             row[split] = 0
-            for record in read_jsonl(path, Instruction) if path.exists() else ():
+            for _, record in read_json_lines(path) if path.exists() else ():
                 row[split] += 1
-                kinds[record.kind or record.source] += 1
-                sources[record.source] += 1
-                responses.update([record.response] if record.response else ())
-                makers.update([record.made_by] if record.made_by else ())
+                kinds[record["kind"] or record["source"]] += 1
+                sources[record["source"]] += 1
+                responses[record["response"]] += 1
+                makers[record["made_by"]] += 1
             splits[split] += row[split]
-        rejected = read_jsonl(folder / REJECTED / name, Rejected)
-        reasons = Counter(one.reason.partition(":")[0] for one in rejected)
+        reasons = Counter(one["reason"].partition(":")[0] for _, one in read_json_lines(folder / REJECTED / name))
         dropped.update(reasons)
         by_language[language.code] = {**row, "dropped": dict(sorted(reasons.items()))}
     return {
         "splits": {split: splits[split] for split in SPLITS},
         "kinds": dict(sorted(kinds.items())),
         "sources": dict(sorted(sources.items())),
-        "responses": dict(sorted(responses.items())),
-        "made_by": dict(sorted(makers.items())),
+        "responses": dict(sorted((name, count) for name, count in responses.items() if name)),
+        "made_by": dict(sorted((name, count) for name, count in makers.items() if name)),
         "dropped": dict(sorted(dropped.items())),
         "without_records": [code for code, row in by_language.items() if not any(map(row.get, SPLITS))],
         "short": _short(settings, by_language),

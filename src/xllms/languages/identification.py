@@ -321,4 +321,4 @@ def _known_to_cld2(language: Language) -> bool:
 def _confusable(one: Language, other: Language) -> bool:
     """Whether nobody can tell these two apart in a short text, and pycld2 often cannot in a long one."""
     pair = {one.code[:3], other.code[:3]}
-    return any(pair <= set(line.split()) for line in read_table("confusable.csv").splitlines()[1:])
+    return any(pair <= set(line.split()) for line in read_table("confusable.csv").split("\n")[1:])

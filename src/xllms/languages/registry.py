@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from io import StringIO
 
 from xllms.errors import InputError
 
@@ -123,13 +124,18 @@ def search(query: str) -> list[Language]:
 @cache
 def all_languages() -> tuple[Language, ...]:
     """Every language of the table, sorted by code."""
-    rows = csv.DictReader(read_table("languages.csv").splitlines())
+    rows = _table("languages.csv")
     return tuple(Language(**{**row, "groups": tuple(row["groups"].split())}) for row in rows)  # type: ignore[arg-type]
 
 
 def read_table(file: str) -> str:
     """The text of a table that lies beside this module."""
     return resources.files("xllms.languages").joinpath(file).read_text(encoding="utf-8")
+
+
+def _table(file: str) -> Iterator[dict[str, str]]:
+    # Not `splitlines`, which also breaks at characters that may stand inside a cell (U+2028).
+    return csv.DictReader(StringIO(read_table(file), newline=""))
 
 
 @cache
@@ -139,7 +145,7 @@ def _languages_by_code() -> dict[str, Language]:
 
 @cache
 def _aliases() -> tuple[tuple[str, str], ...]:
-    return tuple((row["alias"], row["code"]) for row in csv.DictReader(read_table("aliases.csv").splitlines()))
+    return tuple((row["alias"], row["code"]) for row in _table("aliases.csv"))
 
 
 @cache

@@ -53,12 +53,7 @@ def segment_scores(
     texts = {"sources": sources, "translations": outputs} | ({} if references is None else {"references": references})
     if not outputs or len({len(side) for side in texts.values()}) != 1:
         raise ValueError("as many of all, and one at least: " + ", ".join(f"{len(v)} {k}" for k, v in texts.items()))
-    words = shlex.split(command)
-    if not words or shutil.which(words[0]) is None:
-        raise InputError(
-            f"COMET: no command {command!r} here; install it in an environment of its own (python -m venv comet; "
-            'comet/bin/pip install unbabel-comet "setuptools<81") and name comet/bin/comet-score'
-        )
+    words = command_words(command)
     with tempfile.TemporaryDirectory(prefix="xllms-comet-") as name:
         folder = Path(name)
         for side, lines in texts.items():
@@ -67,6 +62,24 @@ def segment_scores(
         result = folder / "scores.json"
         _run([*words, "--model", model, "--gpus", str(gpus), "--to_json", str(result), "--quiet", "--only_system"])
         return _read_scores(result, len(outputs))
+
+
+def command_words(command: str = COMMAND) -> list[str]:
+    """The words of a command line that can be called here.
+
+    Raises:
+        InputError: the command is not there; says how to install it.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"COMET: the command {command!r} cannot be read: {error}") from None
+    if not words or shutil.which(words[0]) is None:
+        raise InputError(
+            f"COMET: no command {command!r} here; install it in an environment of its own (python -m venv comet; "
+            'comet/bin/pip install unbabel-comet "setuptools<81") and name comet/bin/comet-score'
+        )
+    return words
 
 
 def _write_lines(path: Path, texts: Sequence[str]) -> None:

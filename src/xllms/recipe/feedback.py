@@ -30,10 +30,13 @@ class LanguageRankerSettings(Settings):
 
 
 class ReferenceRankerSettings(Settings):
-    """By chrF++ to the reference."""
+    """By chrF++ to the reference, and by how near it is in meaning."""
 
     type: Literal["reference"] = "reference"
     weight: float = Field(1, ge=0)
+    similarity: float = Field(
+        0, ge=0, le=1, description="share of the score that is nearness in meaning, in languages that the encoder knows"
+    )
 
 
 class JudgeRankerSettings(Settings):

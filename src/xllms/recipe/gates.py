@@ -28,12 +28,22 @@ class GateSettings(Settings):
     length_margin: int = Field(20, ge=0, description="characters by which they are widened besides: short texts vary")
     max_repetition: float | None = Field(0.4, ge=0, le=1, description="share of the text in one repeated phrase")
     min_compression: float | None = Field(0.25, ge=0, description="bytes left of 100 by zlib, over 100: loops are low")
-    max_compression: float | None = Field(1.15, ge=0, description="the same for noise, which is high")
+    max_evenness: float | None = Field(
+        0.965, ge=0, le=1, description="how evenly a text may use its characters: noise does so, languages do not"
+    )
     max_residue: float | None = Field(0.25, ge=0, le=1, description="share of the source's word triples kept")
     min_round_trip: float | None = Field(
         None, ge=0, le=100, description="chrF++ of the translation translated back, against the source"
     )
     min_similarity: float | None = Field(None, ge=-1, le=1, description="cosine of the sentence embeddings")
+    min_quality: float | None = Field(
+        None, ge=0, le=1, description="COMET-Kiwi's estimate of the instruction's translation; asked last, costs most"
+    )
+    quality_model: str = Field(
+        "Unbabel/wmt22-cometkiwi-da", min_length=1, description="of COMET, one that reads no references; or a .ckpt"
+    )
+    quality_command: str = Field("comet-score", min_length=1, description="unbabel-comet's, as a shell would call it")
+    quality_gpus: int = Field(0, ge=0, description="that COMET may use")
     overrides: dict[str, dict[str, Any]] = Field({}, description="other thresholds for a language, by code or name")
     _by_code: dict[str, "GateSettings"] = PrivateAttr(default_factory=dict)
 
@@ -54,6 +64,11 @@ class GateSettings(Settings):
         if self.length is not None and not 0 <= self.length[0] < self.length[1]:
             raise ValueError(f"length: the first of {self.length} must be below the second, neither below 0")
         return self
+
+    @property
+    def of_all_languages(self) -> tuple["GateSettings", ...]:
+        """These settings and those of each language that has its own."""
+        return self, *self._by_code.values()
 
     def for_language(self, code: str) -> "GateSettings":
         """The settings that hold for the language of that FLORES code."""

@@ -1,6 +1,9 @@
 """Files are whole or absent; a stage is done when its manifest says so, and knows what it was made with."""
 
+import errno
 import os
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +18,14 @@ from xllms.manifest import (
     MANIFEST,
     STARTED,
     ChangedSettings,
+    FolderBusy,
     StageFolder,
     fingerprint,
     output_fingerprint,
     read_json,
     read_manifest,
+    release,
+    whole_or_absent,
     write_atomic,
 )
 
@@ -207,10 +213,93 @@ def test_two_processes_in_one_folder_the_second_refuses(tmp_path: Path) -> None:
     )
     assert first.stdout is not None and first.stdout.readline() == "begun\n"
     stage = StageFolder(tmp_path / "sft", "sft", {}, {})
-    with pytest.raises(InputError, match=rf"another process is at work here \(number {first.pid}\)"):
+    with pytest.raises(InputError, match=rf"at work here \(number {first.pid} on {re.escape(platform.node())}\)"):
         stage.begin()
     first.kill()
     first.wait()
     stage.begin()  # the lock went with its process
     stage.finish({}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["sft"]
+
+
+def test_names_of_files_under_way_differ_between_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines may have the same number for a process."""
+    path, seen = tmp_path / "unit.jsonl", []
+    for machine in ("one", "other"):
+        monkeypatch.setattr(platform, "node", lambda machine=machine: machine)
+        with whole_or_absent(path) as file:
+            seen += [other.name for other in tmp_path.glob(".part-*")]
+            file.write(machine.encode())
+    assert len(set(seen)) == 2
+    assert [other.name for other in tmp_path.iterdir()] == ["unit.jsonl"]
+
+
+def test_of_several_that_write_a_file_the_first_may_win(tmp_path: Path) -> None:
+    path = tmp_path / "started.json"
+    with whole_or_absent(path, unless_there=True) as late:
+        late.write(b"late")
+        path.write_bytes(b"early")
+    assert path.read_bytes() == b"early"
+    assert [other.name for other in tmp_path.iterdir()] == ["started.json"]
+
+
+def test_where_a_file_system_has_no_links_the_file_is_still_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuses)
+    with whole_or_absent(tmp_path / "a", unless_there=True) as file:
+        file.write(b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+def test_a_part_mends_what_a_refused_attempt_left_and_holds_others_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation"
+    stage(folder, {"model": "typo"}).begin()
+    release(folder)
+    with stage(folder, {"model": "right"}).part("part-1-of-2"):
+        assert read_json(folder / STARTED)["settings"] == {"model": "right"}
+        (folder / ".part-elsewhere-1-unit.jsonl").write_text("half, and somebody is at it")
+        (folder / "unit.jsonl").write_text("{}\n")
+        with pytest.raises(ChangedSettings), stage(folder, {"model": "typo"}).part("part-2-of-2"):
+            pass
+    with stage(folder, {"model": "right"}).part("part-2-of-2"):
+        assert (folder / ".part-elsewhere-1-unit.jsonl").exists()
+    stage(folder, {"model": "right"}).begin()
+    assert not (folder / ".part-elsewhere-1-unit.jsonl").exists()
+
+
+def test_parts_are_done_together_and_the_whole_alone(tmp_path: Path) -> None:
+    def held(call: str) -> "subprocess.Popen[str]":
+        code = (
+            "import contextlib; from pathlib import Path; from xllms.manifest import StageFolder\n"
+            f"stage = StageFolder(Path({str(tmp_path)!r}) / 'sft', 'sft', {{}}, {{}})\n"
+            f"with {call}:\n    print('begun', flush=True); input()"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        return process
+
+    one = StageFolder(tmp_path / "sft", "sft", {}, {})
+    parts = [held(f"stage.part('part-{number}-of-3')") for number in (1, 2)]
+    with pytest.raises(FolderBusy, match=rf"at work on part-2-of-3 \(number {parts[1].pid} "), one.part("part-2-of-3"):
+        pass
+    for process in parts:  # while either is there
+        with pytest.raises(FolderBusy, match=r"at work here \(on parts of the work\)"):
+            one.begin()
+        with one.part("part-3-of-3"):
+            pass
+        process.kill()
+        process.wait()
+    whole = held("contextlib.nullcontext(stage.begin())")
+    with pytest.raises(FolderBusy, match=rf"at work here \(number {whole.pid} "), one.part("part-3-of-3"):
+        pass
+    whole.kill()
+    whole.wait()
+    one.begin()
+    one.finish({}, [])
     assert [path.name for path in tmp_path.iterdir()] == ["sft"]

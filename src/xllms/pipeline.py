@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from xllms.engines.factory import known, local_content
+from xllms.engines.factory import CACHE, LazyEngine, known, local_content
 from xllms.errors import InputError
 from xllms.languages import get, resolve
 from xllms.manifest import (
@@ -47,17 +47,22 @@ TRAINING = frozenset({"sft", "dpo"})
 RECIPE_FILE = "recipe.yaml"
 
 
-def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = False) -> None:
+def run(
+    recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = False, part: tuple[int, int] | None = None
+) -> None:
     """Run stages of a recipe.
 
     Args:
         recipe: what to do, and where (`output`).
         stages: some of `STAGES`, in order.
         overwrite: make a stage again, and those after it, where its settings have changed since it was made.
+        part: of the evaluation, (K, N): answer the Kth of N parts only, see `evaluation.stage.run`.
 
     Raises:
         InputError: wrong input, or a stage made with other settings and no `overwrite`.
     """
+    if part is not None:
+        _check_part(stages, overwrite, part)
     check(recipe)
     together = world_size() > 1
     if together and not set(stages) <= TRAINING:
@@ -71,9 +76,10 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
         write_atomic(kept, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     if recipe.threads:
         _limit_threads(recipe.threads)
+    runs: dict[str, Callable[[Recipe], None]] = {**_RUN, "evaluation": partial(_evaluation, part=part)}
     for stage in stages:
         try:
-            _RUN[stage](recipe)
+            runs[stage](recipe)
         except ChangedSettings:
             if overwrite and together:
                 raise InputError(
@@ -86,6 +92,16 @@ def run(recipe: Recipe, stages: Sequence[str] = STAGES, *, overwrite: bool = Fal
         except FolderBusy:
             _keep(kept, before)
             raise
+
+
+def _check_part(stages: Sequence[str], overwrite: bool, part: tuple[int, int]) -> None:
+    from xllms.evaluation import parts
+
+    if tuple(stages) != ("evaluation",):
+        raise InputError(f"part: only the evaluation is done in parts, not {', '.join(stages)}")
+    if overwrite:
+        raise InputError("--part answers what is open and clears nothing: run it without --overwrite")
+    parts.check(part)
 
 
 def _keep(path: Path, before: bytes | None) -> None:
@@ -192,7 +208,7 @@ def _instructions(recipe: Recipe) -> None:
 
 def _crew(recipe: Recipe) -> "Crew":
     """Who translates and writes, of those that the recipe names."""
-    from xllms.engines.factory import CACHE, LazyEngine, translator_makers
+    from xllms.engines.factory import translator_makers
     from xllms.instructions.stage import Crew
 
     translation = recipe.instructions.translation
@@ -239,7 +255,7 @@ def _sft(recipe: Recipe) -> None:
 
 
 def _feedback(recipe: Recipe) -> None:
-    from xllms.engines.factory import CACHE, engine_makers, translator_makers
+    from xllms.engines.factory import engine_makers, translator_makers
     from xllms.feedback import stage
 
     out, asked = recipe.output, recipe.feedback
@@ -276,20 +292,21 @@ def _dpo(recipe: Recipe) -> None:
     )
 
 
-def _evaluation(recipe: Recipe) -> None:
-    from xllms.engines.factory import CACHE, LazyEngine
+def _evaluation(recipe: Recipe, part: tuple[int, int] | None = None) -> None:
     from xllms.evaluation import stage
 
     out = recipe.output
     made_with = {"model": recipe.model.model_dump(mode="json"), "template": recipe.template}
     judge = recipe.evaluation.judge
     judging = LazyEngine(known(recipe.engines, judge.engine, "engines"), out / CACHE) if judge else None
-    stage.run(recipe.evaluation, out / "instructions", _subjects(recipe), out / "evaluation", made_with, judging)
+    # Machines cannot share a file of answers: each part has its own.
+    answers = out / (CACHE if part is None else f"part-{part[0]}-of-{part[1]}-{CACHE}")
+    subjects = _subjects(recipe, answers)
+    stage.run(recipe.evaluation, out / "instructions", subjects, out / "evaluation", made_with, judging, part)
 
 
-def _subjects(recipe: Recipe) -> list["Subject"]:
+def _subjects(recipe: Recipe, answers: Path) -> list["Subject"]:
     """The models to evaluate: the run's own, then the engines that the recipe names."""
-    from xllms.engines.factory import CACHE, LazyEngine
     from xllms.evaluation.subjects import Subject, local, missing
 
     there = adapters(recipe.output)
@@ -303,7 +320,7 @@ def _subjects(recipe: Recipe) -> list["Subject"]:
     for name in recipe.evaluation.engines:
         engine = known(recipe.engines, name, "engines")
         identity = fingerprint(_engine_settings({name: engine}, recipe.engines))
-        found.append(Subject(name, identity, partial(LazyEngine, engine, recipe.output / CACHE)))
+        found.append(Subject(name, identity, partial(LazyEngine, engine, answers)))
     return found
 
 

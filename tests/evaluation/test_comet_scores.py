@@ -7,11 +7,19 @@ models lie on a hub.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from tests.evaluation.test_stage import Adder
 from xllms.errors import InputError, XllmsError
+from xllms.evaluation import stage
 from xllms.evaluation.comet_scores import add_comet
+from xllms.evaluation.subjects import Subject
+from xllms.metrics.comet import COMMAND
+from xllms.recipe import EvaluationSettings
+from xllms.recipe.evaluation import FloresOptions
 from xllms.records import Prediction, read_json_lines
 
 MODEL = "Unbabel/wmt22-comet-da"
@@ -28,7 +36,7 @@ def lines(name):
     return pathlib.Path(name).read_text(encoding="utf-8").removesuffix("\\n").split("\\n")
 outputs = lines(a.translations)
 with open({log!r}, "a") as log:
-    log.write(json.dumps([a.model, bool(a.references), outputs]) + "\\n")
+    log.write(json.dumps([a.model, bool(a.references), outputs, a.gpus]) + "\\n")
 pairs = zip(outputs, lines(a.references or a.sources), strict=True)
 scores = [{{"COMET": len(set(o) & set(r)) / len(set(r))}} for o, r in pairs]
 pathlib.Path(a.to_json).write_text(json.dumps({{a.translations: scores}}))
@@ -46,7 +54,15 @@ class Comet:
 
     @property
     def calls(self) -> list[tuple[str, bool, list[str]]]:
-        return [tuple(call) for _, call in read_json_lines(self.log)] if self.log.exists() else []
+        return [tuple(call[:3]) for call in self._noted]
+
+    @property
+    def gpus(self) -> list[str]:
+        return [call[3] for call in self._noted]
+
+    @property
+    def _noted(self) -> list[list[Any]]:
+        return [call for _, call in read_json_lines(self.log)] if self.log.exists() else []
 
 
 @pytest.fixture
@@ -119,3 +135,27 @@ def test_a_comet_that_is_absent_or_fails_says_so(tmp_path: Path) -> None:
     with pytest.raises(XllmsError, match="ended with"):
         add_comet(CELLS, MODEL, tmp_path / "comet", f"{sys.executable} -c raise")
     assert not (tmp_path / "comet").exists()
+
+
+def test_the_recipe_names_the_command_and_the_gpus(comet: Comet, tmp_path: Path) -> None:
+    assert (FloresOptions().comet_command, FloresOptions().comet_gpus) == (COMMAND, 0)
+    options = FloresOptions(comet=MODEL, comet_command=comet.command, comet_gpus=2)
+    add_comet(CELLS, MODEL, tmp_path / "comet", options.comet_command, options.comet_gpus)
+    assert comet.gpus == ["2", "2"]
+    with pytest.raises(ValidationError, match="comet_gpus"):
+        FloresOptions(comet_gpus=-1)
+
+
+def test_the_stage_calls_comet_as_the_recipe_says(comet: Comet, tmp_path: Path) -> None:
+    for code, lines in {"eng_Latn": ["One.", "Two."], "swh_Latn": ["Moja.", "Mbili."]}.items():
+        path = tmp_path / "flores" / "devtest" / f"{code}.devtest"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines))
+    flores = {"comet": MODEL, "comet_command": comet.command, "comet_gpus": 1, "directions": ["from_english"]}
+    settings = EvaluationSettings.model_validate(
+        {"languages": ["Swahili"], "benchmarks": ["flores"], "data": tmp_path, "flores": flores}
+    )
+    stage.run(settings, tmp_path, [Subject("base", "a", lambda: Adder(says="Moja."))], tmp_path / "evaluation", {})
+    assert comet.gpus == ["1"]
+    scores = json.loads((tmp_path / "evaluation" / "scores.json").read_text())["benchmarks"]["flores.from_english"]
+    assert scores["languages"]["swh_Latn"]["base"]["comet"] > 0.5

@@ -50,6 +50,24 @@ def test_a_raw_quote_survives_and_swallows_no_row() -> None:
         assert f"Sentence1: {first}\nSentence2: {second}.\n" in item.prompt
 
 
+def test_items_of_two_splits_are_told_apart(tmp_path: Path) -> None:
+    root = shared_data("paws_x")
+    ids = {
+        split: [item.id for item in items(benchmark, root, "German", split=split)] for split in ("test", "validation")
+    }
+    numbers = {split: {one.removeprefix(f"paws_x:de:{split}:") for one in found} for split, found in ids.items()}
+    assert all(number.isdigit() for found in numbers.values() for number in found)
+    assert len(numbers["test"] & numbers["validation"]) > 100, "both count from 1"
+    assert not set(ids["test"]) & set(ids["validation"])
+    assert items(benchmark, root, "German")[0].id == ids["test"][0]
+    assert items(benchmark, root, "Korean")[0].id == "paws_x:ko:validation:1", "Korean has the dev file only"
+    assert items(benchmark, root, "German", split="dev_2k")[0].id == ids["validation"][0]
+    written(tmp_path, "7\tA\tB\t0", name="train")
+    (one,) = items(benchmark, tmp_path, "German", split="train", ways=("written",))
+    assert one.id == "paws_x:de:train:7"
+    assert benchmark.parse(one, "Ja") == "yes"
+
+
 def test_placeholders_are_marked_and_always_label_0() -> None:
     root = shared_data("paws_x")
     for language, count in (("German", 32), ("Chinese", 25), ("English", 0)):
@@ -59,7 +77,7 @@ def test_placeholders_are_marked_and_always_label_0() -> None:
 
 def test_the_choices_are_those_of_lm_evaluation_harness() -> None:
     root = shared_data("paws_x")
-    english = {item.id: item for item in items(benchmark, root, "English")}["paws_x:en:12"]
+    english = {item.id: item for item in items(benchmark, root, "English")}["paws_x:en:test:12"]
     first = "The Tabaci River is a tributary of the River Leurda in Romania"
     second = "the Leurda River is a tributary of the River Tabaci in Romania."
     assert english.prompt == ""
@@ -146,26 +164,26 @@ def test_always_no_is_half_right_when_balanced_and_placeholders_can_be_left_out(
     ],
 )
 def test_yes_and_no_as_models_write_them(language: str, answer: str, found: str | None) -> None:
-    item = Item(f"paws_x:{language}:1", "?", "yes")
+    item = Item(f"paws_x:{language}:test:1", "?", "yes")
     assert benchmark.parse(item, answer) == found
     assert benchmark.correct(item, found) is (found == "yes")
 
 
 @given(st.sampled_from(sorted(LANGUAGES)), st.text(st.characters(exclude_categories=["P", "S", "Z", "C"]), min_size=9))
 def test_a_word_that_is_neither_is_no_answer(language: str, word: str) -> None:
-    assert benchmark.parse(Item(f"paws_x:{language}:1", "?", "yes"), f"{word} {word}") is None
+    assert benchmark.parse(Item(f"paws_x:{language}:test:1", "?", "yes"), f"{word} {word}") is None
 
 
 @given(st.sampled_from(sorted(LANGUAGES)), st.booleans(), st.sampled_from([".", "!\n", ", because so", " - x", "。"]))
 def test_a_languages_own_word_is_understood(language: str, affirms: bool, after: str) -> None:
     words = LANGUAGES[language]
     answer = f"\n{words.yes if affirms else words.no}{after}"
-    assert benchmark.parse(Item(f"paws_x:{language}:1", "?", "yes"), answer) == ("yes" if affirms else "no")
+    assert benchmark.parse(Item(f"paws_x:{language}:test:1", "?", "yes"), answer) == ("yes" if affirms else "no")
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = written(tmp_path, "1\tA\tB\t0", "2\tA\tB\t", "3\t\tB\t1")
-    assert [item.id for item in items(benchmark, root, "German")] == ["paws_x:de:1"]
+    assert [item.id for item in items(benchmark, root, "German")] == ["paws_x:de:test:1"]
     assert "paws_x: de: left out 2 rows without a label or a sentence" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"not one of the 1 rows of de has sentences and a label"):
         items(benchmark, written(tmp_path, "2\tA\tB\t"), "German")

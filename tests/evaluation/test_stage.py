@@ -90,13 +90,13 @@ def test_a_benchmark_of_ones_own_is_a_short_file(own: Path, tmp_path: Path) -> N
 def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_bytes(own: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(own, Adder(), whole)
-    first, second = Adder(dies_after=15), Adder()
+    first, second = Adder(dies_after=30), Adder()
     with pytest.raises(XllmsError, match="died"):
         run(own, first, broken)
     assert not (broken / "evaluation" / "scores.json").exists()
-    assert not list(broken.rglob("*.parquet"))
+    assert len(list(broken.rglob("*.parquet"))) == 1  # the language that is finished
     run(own, second, broken)
-    assert len(first.asked) == 21  # three units of seven
+    assert len(first.asked) == 34  # units of 7, 7 and 6 of one language, two of seven of the other
     assert len(first.asked) + len(second.asked) == 40
     assert not set(first.asked) & set(second.asked)
     files = [path.relative_to(whole) for path in whole.rglob("*.parquet")] + [Path("evaluation/scores.json")]
@@ -149,6 +149,24 @@ def test_a_corrected_answer_or_rule_is_scored_again_without_asking(own: Path, tm
     nothing = Adder()
     run(own, nothing, tmp_path)
     assert nothing.asked == []
+    assert scores(tmp_path)["sums"]["languages"]["swh_Latn"]["base"]["accuracy"] == pytest.approx(19 / 20)
+
+
+def test_a_kill_before_corrected_answers_are_scored_leaves_no_old_scores(own: Path, tmp_path: Path) -> None:
+    text = OWN.replace('    name = "sums"', '    name = "sums"\n    judged = True')
+    given = {"languages": ("Swahili",), "benchmarks": (str(own),), "judge": {"engine": "tie"}}
+
+    def judged_by(judge: Adder) -> None:
+        subjects = [Subject("base", "base", Adder), Subject("sft", "sft", lambda: Adder(says="0"))]
+        folder = tmp_path / "evaluation"
+        stage.run(EvaluationSettings.model_validate(given), tmp_path, subjects, folder, {}, judge)
+
+    own.write_text(text)
+    judged_by(Adder(says="tie"))
+    own.write_text(text.replace("str(2 * i)", 'str(2 * i) if i != 3 else "none"'))
+    with pytest.raises(XllmsError, match="died"):
+        judged_by(Adder(dies_after=0))
+    judged_by(Adder(says="tie"))
     assert scores(tmp_path)["sums"]["languages"]["swh_Latn"]["base"]["accuracy"] == pytest.approx(19 / 20)
 
 

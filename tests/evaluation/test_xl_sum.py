@@ -16,7 +16,8 @@ from xllms.evaluation.judging import predictions, statistics_of
 from xllms.evaluation.subjects import Output
 from xllms.languages import get, resolve
 from xllms.metrics.item_statistics import value
-from xllms.recipe.evaluation import BenchmarkOptions, Protocol
+from xllms.recipe import EvaluationSettings
+from xllms.recipe.evaluation import BenchmarkOptions, Protocol, XlSumOptions
 
 SCRIPTS = {"thai": "tha", "amharic": "amh", "hindi": "hin", "arabic": "arb", "chinese_simplified": "cmn_hans"}
 
@@ -113,8 +114,28 @@ def test_a_long_article_is_cut_and_counted(
     write(tmp_path / "thai_test.jsonl", ["ก" * 100, *declaration["tha"][:3], declaration["tha"][3] * 200])
     items = tables(tmp_path, "Thai")["xl_sum"].tasks[0].items
     assert [item.kind for item in items] == ["whole", "whole", "whole", "cut"]
-    assert len(items[3].input) == xl_sum.LONGEST
+    assert len(items[3].input) == 6000
     assert "xl_sum: 1 of 4 articles are cut at 6,000 characters" in capsys.readouterr().err
+
+
+def test_how_much_of_an_article_is_shown_may_be_set(
+    declaration: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "thai_test.jsonl", declaration["tha"][:5])
+    given = EvaluationSettings.model_validate(
+        {"benchmarks": ["xl_sum"], "data": tmp_path, "xl_sum": {"article_characters": 80, "limit": 3}}
+    )
+    options = given.options("xl_sum")
+    assert isinstance(options, XlSumOptions)
+    whole = tables(tmp_path, "Thai")["xl_sum"].tasks[0].items
+    capsys.readouterr()
+    for protocol in ("paper", "standard"):
+        asked = Asked(resolve(["Thai"]), protocol, options, tmp_path)
+        (table, _) = xl_sum.benchmark.tables(asked)
+        assert [item.source for item in table.tasks[0].items] == [item.source[:80] for item in whole[:3]]
+        assert all(item.source in item.prompt + item.input for item in table.tasks[0].items)
+        assert not any(whole[n].source[:81] in item.prompt + item.input for n, item in enumerate(table.tasks[0].items))
+    assert "xl_sum: 3 of 3 articles are cut at 80 characters" in capsys.readouterr().err
 
 
 def test_another_script_than_the_registrys_is_not_called_off_target(

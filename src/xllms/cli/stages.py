@@ -1,6 +1,7 @@
 """Commands that run stages of a recipe: parse, call one stage, say where its files are."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +89,13 @@ def evaluate(
     overwrite: Overwrite = False,
     data: DataFolder = None,
     benchmark: Benchmarks = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Answer only the Kth of N parts, beside processes that answer the others; then run it without.",
+        ),
+    ] = None,
 ) -> None:
     """Stage 5: measure the base model and each tuned one, language by language.
 
@@ -95,7 +103,11 @@ def evaluate(
 
     Example: xllms evaluate recipes/quickstart.yaml --data DIR --benchmark xcopa --benchmark paws_x
     """
-    output = _run(recipe, [*(set_ or ()), *_measured(recipe, set_, data, benchmark)], ("evaluation",), overwrite)
+    sets = [*(set_ or ()), *_measured(recipe, set_, data, benchmark)]
+    if part is not None:
+        print(_run(recipe, sets, ("evaluation",), overwrite, _numbers(part)) / "evaluation" / "predictions")
+        return
+    output = _run(recipe, sets, ("evaluation",), overwrite)
     from xllms.report import summary_table
 
     print(summary_table(output))
@@ -130,10 +142,23 @@ def _measured(path: Path, sets: list[str] | None, data: Path | None, benchmarks:
     return [*given, f"evaluation.benchmarks={json.dumps(list(dict.fromkeys([*named, *(benchmarks or ())])))}"]
 
 
-def _run(path: Path, sets: list[str] | None, stages: tuple[str, ...], overwrite: bool) -> Path:
+def _numbers(part: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", part, re.ASCII)
+    if found is None:
+        raise InputError(f"--part {part}: give K/N, the Kth of N parts, such as 3/16")
+    return int(found[1]), int(found[2])
+
+
+def _run(
+    path: Path,
+    sets: list[str] | None,
+    stages: tuple[str, ...],
+    overwrite: bool,
+    part: tuple[int, int] | None = None,
+) -> Path:
     from xllms import pipeline
     from xllms.recipe_file import load_recipe
 
     recipe = load_recipe(path, list(sets or ()))
-    pipeline.run(recipe, stages, overwrite=overwrite)
+    pipeline.run(recipe, stages, overwrite=overwrite, part=part)
     return recipe.output

@@ -90,7 +90,8 @@ def make_engine(settings: EngineSettings, cache: Path | None = None) -> Engine:
     from xllms.models import load
 
     loaded = load(settings, settings.template, settings.tuned)
-    return LocalEngine(loaded, settings.batch_size, engine_name(settings))
+    memory = None if settings.memory is None else int(settings.memory * 2**30)
+    return LocalEngine(loaded, settings.batch_size, engine_name(settings), memory)
 
 
 def make_translator(

@@ -3,18 +3,21 @@
 Predictions are kept model by model and language by language (`work`). A benchmark, a language or a model more is no
 change of settings: what is there stays, what is missing is asked. A retrained model or other items are: they are
 refused until `--overwrite`.
+
+Several processes may do it together: each answers its part (`parts`), and a call without one finds all answered.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from xllms.engines.protocol import Engine
 from xllms.errors import InputError
-from xllms.evaluation import judge
-from xllms.evaluation.benchmark import Asked, Benchmark, Table
+from xllms.evaluation import judge, parts
+from xllms.evaluation.benchmark import Asked, Benchmark, Table, Task
 from xllms.evaluation.benchmarks import find
 from xllms.evaluation.comet_scores import add_comet
 from xllms.evaluation.scores import summarise
@@ -30,6 +33,7 @@ from xllms.records import Prediction
 
 _Rows = dict[str, dict[str, list[Prediction]]]  # task -> model -> predictions
 _Cells = tuple[Benchmark, _Rows]
+_Lot = tuple[Work, tuple[Task, ...]]
 
 
 def run(
@@ -39,6 +43,7 @@ def run(
     folder: Path,
     made_with: Mapping[str, object],
     judge_engine: Engine | None = None,
+    part: parts.Part | None = None,
 ) -> None:
     """Evaluate the models and write `predictions/` and `scores.json` into `folder`.
 
@@ -49,10 +54,15 @@ def run(
         folder: where the files go.
         made_with: further settings that all predictions depend on, such as the base model and the template.
         judge_engine: who judges, if `settings.judge` is set.
+        part: (K, N): only answer the Kth of N parts of the work, beside processes that answer the others. What is
+            judged and scored when all are answered is left to a call without.
 
     Raises:
-        InputError: a benchmark's file is missing or broken, no held-out facts, a folder made with other settings.
+        InputError: a benchmark's file is missing or broken, no held-out facts, a folder made with other settings, no
+            such part, or another process at work on it.
     """
+    if part is not None:
+        parts.check(part)
     stage = StageFolder(folder, "evaluation", dict(made_with), {})
     names = [subject.name for subject in subjects]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -68,32 +78,58 @@ def run(
         one.check()
     if judge_engine is not None and settings.judge is not None:
         judge.check_baseline(settings.judge, set(names))
+    lots = [(one, lot) for one in work for lot in parts.lots(one.table.tasks, settings.batch_items)]
+    if part is not None:
+        _answer_part(stage, lots, settings.batch_items, part)
+        return
     finished_with = _finished_with(settings, work, judge_engine)
     if stage.done and not any(one.open or one.misjudged for one in work) and _finished(folder) == finished_with:
         return
     for subject in subjects:
         subject.check()  # before the folder is begun: a typo leaves nothing behind
     stage.begin()
-    total = sum(len(task.items) for one in work for task in one.table.tasks)
-    with Progress("evaluation", total, "items") as progress:
-        for subject in subjects:
-            for one in (one for one in work if one.subject is subject):
-                one.answer(settings.batch_items, progress)
-            subject.release()
-    cells = _made_before(folder / "predictions", {one.table.name for one in work}, subjects)
+    _answer(lots, settings.batch_items)
     for one in work:
-        _, rows = cells.setdefault(one.table.name, (one.benchmark, {}))
-        found = one.made_before() | {task.key: read_predictions(one.path(task)) for task in one.table.tasks}
-        for key, predictions in found.items():
-            rows.setdefault(key, {})[one.subject.name] = predictions
-    cells = {name: (benchmark, _aligned(name, rows)) for name, (benchmark, rows) in cells.items()}
+        one.judge_again()
+    cells = _answered(folder, work, subjects)
     cells = {name: _scored_further(name, *cell, settings, judge_engine, folder) for name, cell in cells.items()}
     _finish(stage, cells, names, finished_with)
 
 
+def _answer_part(stage: StageFolder, lots: Sequence[_Lot], batch_items: int, part: parts.Part) -> None:
+    number, of = part
+    stage.check()
+    mine = [lots[at] for at in parts.share([sum(len(task.items) for task in lot) for _, lot in lots], part)]
+    still = {(id(one), task.key) for one, _ in _by_work(mine) for task in one.open}
+    if not any((id(one), task.key) in still for one, lot in mine for task in lot):
+        why = "all of it is answered" if mine else "there is less to divide"
+        print(f"evaluation: part {number}/{of} has nothing to do: {why}", file=sys.stderr)
+        return
+    for subject in dict.fromkeys(one.subject for one, _ in mine):
+        subject.check()
+    with stage.part(f"part-{number}-of-{of}"):
+        _answer(mine, batch_items)
+
+
+def _answer(lots: Sequence[_Lot], batch_items: int) -> None:
+    """Ask what is open of these, model by model."""
+    total = sum(len(task.items) for _, lot in lots for task in lot)
+    with Progress("evaluation", total, "items") as progress:
+        for subject, of_subject in groupby(_by_work(lots), key=lambda pair: pair[0].subject):
+            for one, these in of_subject:
+                one.answer(these, batch_items, progress)
+            subject.release()
+
+
+def _by_work(lots: Sequence[_Lot]) -> Iterator[tuple[Work, list[tuple[Task, ...]]]]:
+    for _, group in groupby(lots, key=lambda lot: id(lot[0])):
+        these = list(group)
+        yield these[0][0], [lot for _, lot in these]
+
+
 def _finished_with(settings: EvaluationSettings, work: Sequence[Work], judge_engine: Engine | None) -> str:
     """What the scores are made of, as a digest."""
-    tables = [[one.table.name, one.subject.name, [task.key for task in one.table.tasks]] for one in work]
+    tables = [[one.table.name, one.subject.name, [[t.key, one.right(t)] for t in one.table.tasks]] for one in work]
     judging = [settings.judge.model_dump(mode="json"), judge_engine.name] if settings.judge and judge_engine else []
     further = [judging, settings.flores.comet]
     return fingerprint([tables, further])
@@ -176,8 +212,9 @@ def _scored_further(
     further = rows
     if judge_engine is not None and settings.judge is not None and benchmark.judged:
         further = judge.judge(further, judge_engine, settings.judge, folder / "judged" / name)
-    if benchmark.name == "flores" and settings.flores.comet:
-        further = add_comet(further, settings.flores.comet, folder / "comet" / name)
+    asked = settings.flores
+    if benchmark.name == "flores" and asked.comet:
+        further = add_comet(further, asked.comet, folder / "comet" / name, asked.comet_command, asked.comet_gpus)
     for key, by_model in further.items():
         for model, found in by_model.items():
             if found != rows[key][model]:
@@ -199,6 +236,17 @@ def _finish(stage: StageFolder, cells: Mapping[str, _Cells], models: Sequence[st
         for name, (_, rows) in cells.items()
     }
     stage.finish({"items": counts, "models": list(models)}, [path], finished_with=finished_with)
+
+
+def _answered(folder: Path, work: Sequence[Work], subjects: Sequence[Subject]) -> dict[str, _Cells]:
+    """All that these models have answered: table -> its benchmark and predictions."""
+    cells = _made_before(folder / "predictions", {one.table.name for one in work}, subjects)
+    for one in work:
+        _, rows = cells.setdefault(one.table.name, (one.benchmark, {}))
+        found = one.made_before() | {task.key: read_predictions(one.path(task)) for task in one.table.tasks}
+        for key, predictions in found.items():
+            rows.setdefault(key, {})[one.subject.name] = predictions
+    return {name: (benchmark, _aligned(name, rows)) for name, (benchmark, rows) in cells.items()}
 
 
 def _made_before(folder: Path, now: Set[str], subjects: Sequence[Subject]) -> dict[str, _Cells]:

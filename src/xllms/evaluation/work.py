@@ -1,12 +1,13 @@
 """One table, asked of one model: what is done, what is open, and what is only to be scored again.
 
-Beside the predictions stands `asked.json`: for each task the model, what was asked, and what counts as right. Where the
-model or the question is another one, the predictions are refused; where only the right answers or a benchmark's rules
-are, the outputs are kept and scored again.
+Beside the predictions stands `asked/`, a note for each task: the model, what was asked, and what counts as right. Where
+the model or the question is another one, the predictions are refused; where only the right answers or a benchmark's
+rules are, the outputs are kept and scored again. A task has files of its own, so processes that answer different tasks
+(`parts`) may work in one folder.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from xllms.evaluation import asking
 from xllms.evaluation.benchmark import Benchmark, Table, Task
 from xllms.evaluation.judging import predictions
 from xllms.evaluation.subjects import Output, Subject
-from xllms.manifest import ChangedSettings, fingerprint, read_json, write_atomic
+from xllms.manifest import TEMPORARY, ChangedSettings, fingerprint, read_json, write_atomic
 from xllms.predictions import SUFFIX, read_predictions, write_predictions
 from xllms.progress import Progress
 from xllms.records import Prediction
 
-ASKED = "asked.json"
+_ASKED = "asked"
 _UNITS = "units"
 _LOGPROB = "logprob"
 
@@ -50,8 +51,13 @@ class Work:
         return [
             task
             for task in self.table.tasks
-            if task.key in noted and self.path(task).exists() and noted[task.key]["right"] != self._right(task)
+            if task.key in noted and self.path(task).exists() and noted[task.key]["right"] != self.right(task)
         ]
+
+    def right(self, task: Task) -> str:
+        """What a task's outputs are held against, as a digest: the right answers, and the benchmark's rules."""
+        items = [(item.reference, item.gold, item.kind, item.source) for item in task.items]
+        return fingerprint([self.benchmark.digest, task.language, self.table.in_language, items])[:32]
 
     def check(self) -> None:
         """Refuse predictions that were made of other items, or by another model of the same name.
@@ -68,51 +74,56 @@ class Work:
                     "`--overwrite` to make the whole evaluation again, or write elsewhere with `--set output=FOLDER`"
                 )
 
-    def answer(self, batch_items: int, progress: Progress) -> None:
-        """Ask what is open, score again what is misjudged, and write the predictions."""
-        waiting, misjudged = self.open, self.misjudged
-        asked = sum(len(task.items) for task in waiting)
-        progress.skip(sum(len(task.items) for task in self.table.tasks) - asked)
-        for task in misjudged:
+    def answer(self, lots: Sequence[Sequence[Task]], batch_items: int, progress: Progress) -> None:
+        """Ask what is open of some of the table's lots, and write the predictions of each when it is answered."""
+        still = {task.key for task in self.open}
+        waiting = [[task for task in lot if task.key in still] for lot in lots]
+        progress.skip(_items(lots) - _items(waiting))
+        units = asking.Units(self.folder / _UNITS)
+        for tasks in filter(None, waiting):
+            outputs = asking.ask(self.subject, self.table, tasks, units, batch_items, progress.advance)
+            for task in tasks:
+                self._write(task, outputs[task.key])
+        done = [task for lot in lots for task in lot]
+        if len(done) == len(self.table.tasks):
+            units.forget()
+        else:
+            units.forget({asking.identity(self.subject, self.table, [item]) for task in done for item in task.items})
+
+    def judge_again(self) -> None:
+        """Score again what is misjudged, and write the predictions."""
+        for task in self.misjudged:
             self._write(task, [_output(one) for one in read_predictions(self.path(task))])
-        units = self.folder / _UNITS
-        outputs = asking.ask(self.subject, self.table, waiting, units, batch_items, progress.advance) if waiting else {}
-        for task in waiting:
-            self._write(task, outputs[task.key])
-        if waiting or misjudged:
-            noted = {task.key: self._note(task) for task in (*waiting, *misjudged)}
-            write_atomic(self.folder / ASKED, json.dumps({**self._noted(), **noted}, indent=1, sort_keys=True) + "\n")
-        asking.forget(units)
 
     def made_before(self) -> dict[str, list[Prediction]]:
         """Predictions of tasks that are not asked for now, where this very model made them: key -> predictions."""
         now = {task.key for task in self.table.tasks}
+        notes = self.folder / _ASKED
+        found = {path.relative_to(notes).with_suffix("").as_posix(): path for path in notes.rglob("*.json")}
         return {
             key: read_predictions(path)
-            for key, note in sorted(self._noted().items())
+            for key, note in sorted(found.items())
             if key not in now
-            and note["model"] == self.subject.fingerprint
+            and not note.name.startswith(TEMPORARY)
             and (path := self.folder / f"{key}{SUFFIX}").exists()
+            and read_json(note)["model"] == self.subject.fingerprint
         }
 
     def _write(self, task: Task, outputs: list[Output]) -> None:
         found = predictions(self.benchmark, self.table, task, self.subject.name, outputs)
         write_predictions(self.path(task), found)
+        note = {"model": self.subject.fingerprint, "asked": self._asked(task), "right": self.right(task)}
+        write_atomic(self._note(task), json.dumps(note, indent=1, sort_keys=True) + "\n")
 
     def _noted(self) -> Mapping[str, dict[str, str]]:
-        path = self.folder / ASKED
-        noted: Mapping[str, dict[str, str]] = read_json(path) if path.exists() else {}
-        return noted
+        notes = ((task.key, self._note(task)) for task in self.table.tasks)
+        return {key: read_json(path) for key, path in notes if path.exists()}
 
-    def _note(self, task: Task) -> dict[str, str]:
-        return {"model": self.subject.fingerprint, "asked": self._asked(task), "right": self._right(task)}
+    def _note(self, task: Task) -> Path:
+        return self.folder / _ASKED / f"{task.key}.json"
 
     def _asked(self, task: Task) -> str:
         return asking.identity(self.subject, self.table, task.items)
-
-    def _right(self, task: Task) -> str:
-        items = [(item.reference, item.gold, item.kind, item.source) for item in task.items]
-        return fingerprint([self.benchmark.digest, task.language, self.table.in_language, items])[:32]
 
 
 def _output(one: Prediction) -> Output:
@@ -125,3 +136,7 @@ def _output(one: Prediction) -> Output:
         logprobs=tuple(logprobs),
         truncated=int(one.scores.get("truncated", 0)),
     )
+
+
+def _items(lots: Sequence[Sequence[Task]]) -> int:
+    return sum(len(task.items) for lot in lots for task in lot)

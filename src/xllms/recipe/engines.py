@@ -40,6 +40,12 @@ class LocalEngineSettings(ModelSettings):
     tuned: Path | None = Field(None, description="folder of a finished sft or dpo stage")
     template: Literal["alpaca", "chat"] = "alpaca"
     batch_size: int = Field(128, ge=1, description="answers written side by side at most")
+    memory: float | None = Field(
+        None,
+        gt=0,
+        description="GiB for what answers side by side keep (keys, values, logits), beside the weights; "
+        "none: 2 on a CPU or an eighth of its memory, half of what the weights leave of a GPU's",
+    )
 
 
 class VllmSettings(Settings):

@@ -51,6 +51,18 @@ class FloresOptions(BenchmarkOptions):
     directions: tuple[Literal["from_english", "to_english", "pairs"], ...] = ("from_english", "to_english")
     pairs: tuple[str, ...] = Field((), description="further pairs, such as swh_Latn-fra_Latn, for `pairs`")
     comet: str | None = Field(None, description="COMET model for unbabel-comet's `comet-score`, where it is installed")
+    comet_command: str = Field(
+        "comet-score", min_length=1, description="how it is called, such as comet/bin/comet-score"
+    )
+    comet_gpus: int = Field(0, ge=0, description="that COMET may use; 0: the CPU")
+
+
+class XlSumOptions(BenchmarkOptions):
+    """Summaries: how much of an article is shown."""
+
+    article_characters: int = Field(
+        6000, ge=1, description="of an article at most, from its beginning; what does not fit the model is refused"
+    )
 
 
 class JudgeOptions(Settings):
@@ -81,7 +93,7 @@ class EvaluationSettings(Settings):
     paws_x: BenchmarkOptions = BenchmarkOptions()
     xcopa: BenchmarkOptions = BenchmarkOptions()
     flores: FloresOptions = FloresOptions()
-    xl_sum: BenchmarkOptions = BenchmarkOptions()
+    xl_sum: XlSumOptions = XlSumOptions()
     self_instruct: BenchmarkOptions = BenchmarkOptions()
     belebele: BenchmarkOptions = BenchmarkOptions()
     global_mmlu: BenchmarkOptions = BenchmarkOptions()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xllms.errors import visible
+from xllms.report.tally import Tallies, Tally, totals
 
 ABSENT = "–"
 SURE = 0.05  # of a corrected p
@@ -149,6 +150,7 @@ class Benchmark:
     summary: Mapping[str, Mapping[str, Mean]]
     comparisons: tuple[Comparison, ...]
     tests: tuple[Within, ...] = ()
+    judged: Tallies = field(default_factory=dict)
 
     @property
     def primary(self) -> Metric:
@@ -159,6 +161,18 @@ class Benchmark:
     def off_target(self) -> Metric | None:
         """The off-target rate, when the benchmark has one."""
         return next((metric for metric in self.metrics if metric.key == "off_target"), None)
+
+    @property
+    def judged_in_all(self) -> Mapping[str, Tally]:
+        """Each model that a judge held against the baseline, over all languages."""
+        found = totals(self.judged)
+        return {model: found[model] for model in self.models if model in found}
+
+    @property
+    def baseline(self) -> str | None:
+        """What a judge held the others against: the one model that was not judged itself; None where that tells not."""
+        others = [model for model in self.models if model not in self.judged_in_all]
+        return others[0] if self.judged and len(others) == 1 else None
 
     def score(self, code: str, model: str, metric: Metric) -> float | None:
         """One language's score of one model, or None where nothing was measured."""

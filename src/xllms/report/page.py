@@ -72,6 +72,7 @@ def _environment() -> Environment:
         decided_counts=summary.decided_counts,
         spread=summary.spread,
         score_interval=summary.score_interval,
+        agreement=summary.agreement,
         groups=heatmap.groups,
         script_name=script_name,
         prediction_file=prediction_file,
@@ -104,6 +105,7 @@ def _context(run: Path, scores: Scores) -> dict[str, Any]:
         # `xllms compare` calls its models RUN:MODEL, and there is nothing else in its folder.
         "comparison": all(":" in model for model in scores.models),
         "tested": any(benchmark.tests for benchmark in benchmarks),
+        "judged": any(benchmark.judged for benchmark in benchmarks),
         "preferences": read_preferences(run),
         "curves": {stage: _charts(log) if (log := read_log(run, stage)) else [] for stage in _TRAINED},
         "making": read_making(run),

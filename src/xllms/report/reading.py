@@ -19,6 +19,7 @@ from xllms.report.data import (
     count,
     number,
 )
+from xllms.report.tally import read_tallies
 
 
 def read_scores(run: Path) -> Scores:
@@ -75,7 +76,8 @@ def _benchmark(name: str, models: tuple[str, ...], value: Mapping[str, Any]) -> 
     }
     there = tuple(model for model in models if model in summary) or models
     tests = _tests(value, metrics)
-    return Benchmark(name, there, tuple(metrics.values()), languages, summary, tuple(comparisons), tests)
+    judged = read_tallies(value.get("judge"))
+    return Benchmark(name, there, tuple(metrics.values()), languages, summary, tuple(comparisons), tests, judged)
 
 
 def _tests(value: Mapping[str, Any], metrics: Mapping[str, Metric]) -> tuple[Within, ...]:

@@ -18,10 +18,12 @@ from xllms.report.data import (
 from xllms.report.failures import Failure, ranked
 from xllms.report.reading import parse_scores, read_scores
 from xllms.report.script import describe
+from xllms.report.tally import Tally
 
 EXTREMES = 5
 _HEADER = ("metric", "model", "mean", "95% interval", "democr.", "languages", "n")
 _PAIRED = ("paired", "models", "change", "95% interval", "p", "better", "equal", "worse", "")
+_JUDGED = ("judge", "models", "n", "won", "tied", "lost", "no verdict", "orders agree", "")
 _LEFT_ALIGNED = 2
 
 
@@ -126,6 +128,7 @@ def _benchmark(benchmark: Benchmark) -> list[str]:
         *_aligned([_HEADER, *rows]),
         "",
         *([*_aligned([_PAIRED, *paired]), ""] if paired else []),
+        *_judged(benchmark),
         *_all_within(benchmark.tests),
         *_faults(benchmark),
         *_extremes(benchmark),
@@ -146,6 +149,36 @@ def _paired(c: Comparison) -> tuple[str, ...]:
     counts = (str(c.wins), str(c.ties), str(c.losses))
     p = p_value(c.p).replace("\u00a0", " ").removeprefix("p ").removeprefix("= ")
     return (c.metric.heading, f"{c.a} → {c.b}", show(c.difference), bounds, p, *counts, verdict(c))
+
+
+def _judged(benchmark: Benchmark) -> list[str]:
+    """What stands behind the win rates: of all languages, then of each, or of those at both ends."""
+    rows = []
+    for model, total in benchmark.judged_in_all.items():
+        against = f"{benchmark.baseline} → {model}" if benchmark.baseline else model
+        rows.append(_tally(f"{len(_leading(benchmark, model)):,} languages", against, total))
+        rows += [_tally(describe(code).name, against, one) for code, one in _ends(_leading(benchmark, model))]
+    return [*_aligned([_JUDGED, *rows]), ""] if rows else []
+
+
+def _leading(benchmark: Benchmark, model: str) -> list[tuple[str, Tally]]:
+    """A model's languages, those that it wins most in first."""
+    found = [(code, by_model[model]) for code, by_model in benchmark.judged.items() if model in by_model]
+    return sorted(found, key=lambda pair: (-pair[1].lead, pair[0]))
+
+
+def _ends(ordered: Sequence[tuple[str, Tally]]) -> Sequence[tuple[str, Tally]]:
+    return ordered if len(ordered) <= 2 * EXTREMES else [*ordered[:EXTREMES], *ordered[-EXTREMES:]]
+
+
+def _tally(what: str, models: str, one: Tally) -> tuple[str, ...]:
+    counts = map(count, (one.judged, one.won, one.tied, one.lost, one.unparsed))
+    return (what, models, *counts, agreement(one), f"of {one.asked:,} asked")
+
+
+def agreement(one: Tally) -> str:
+    """How often a judge's two orders say the same, in percent; a dash where it was asked nothing."""
+    return ABSENT if one.agreement is None else f"{100 * one.agreement:.1f} %"
 
 
 def _faults(benchmark: Benchmark) -> list[str]:

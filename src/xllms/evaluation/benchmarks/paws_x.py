@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from xllms.errors import InputError
@@ -69,13 +70,14 @@ class PawsX(Benchmark):
             rows = files.rows(_names(folder, asked.options.split), folder) if asked.wants(words.code) else None
             if rows is None:
                 continue
-            if not files.hub and not asked.options.split and _FILE["validation"] in rows[0][0]:
+            split = _split(rows, files, asked)
+            if split == "validation" and not asked.options.split:
                 from_dev.append(folder)
             solved = _solved(files, folder, asked)
             rows = _whole(rows, folder)
             for way in ways:
                 make = _ranked if way == "ranked" else _written
-                items = (make(row, folder, _shots(solved, row, asked)) for row in limited(rows, asked))
+                items = (make(row, folder, split, _shots(solved, row, asked)) for row in limited(rows, asked))
                 tasks[way].append(Task(words.code, words.code, tuple(items)))
         files.close()
         if from_dev:
@@ -118,6 +120,12 @@ def _names(folder: str, split: str | None) -> list[str]:
     return [f"{folder}/{_FILE.get(one, one)}.tsv" for one in splits]
 
 
+def _split(rows: Sequence[Row], files: Files, asked: Asked) -> str:
+    """Which split the rows are of: all of them number their items from 1."""
+    named = asked.options.split or ("test" if files.hub else Path(rows[0][0]).name.partition(".")[0])
+    return next((split for split, file in _FILE.items() if file == named), named)
+
+
 def _whole(rows: Sequence[Row], folder: str) -> list[Row]:
     """Rows with both sentences and a label; in some languages one to three have none."""
     kept = [row for row in rows if _label(row) and field(row, "sentence1").strip() and field(row, "sentence2").strip()]
@@ -153,10 +161,10 @@ def _shots(solved: Sequence[Row], row: Row, asked: Asked) -> list[Row]:
     return list(islice((shot for shot in solved if shot[0] != row[0]), asked.options.shots))
 
 
-def _ranked(row: Row, folder: str, shots: Sequence[Row]) -> Item:
+def _ranked(row: Row, folder: str, split: str, shots: Sequence[Row]) -> Item:
     label = number(row, "label", 2)
     return Item(
-        id=_id(row, folder),
+        id=_id(row, folder, split),
         prompt="".join(f"{sentences(shot, folder)[number(shot, 'label', 2)]}\n\n" for shot in shots),
         reference=_ANSWERS[label],
         choices=sentences(row, folder),
@@ -182,10 +190,10 @@ def _detokenised(sentence: str) -> str:
     return re.sub(r" (['.,])", r"\1", sentence).strip()
 
 
-def _written(row: Row, folder: str, shots: Sequence[Row]) -> Item:
+def _written(row: Row, folder: str, split: str, shots: Sequence[Row]) -> Item:
     solved = "".join(f"{_prompt(shot)}\n{_ANSWERS[number(shot, 'label', 2)]}\n\n" for shot in shots)
     return Item(
-        id=_id(row, folder),
+        id=_id(row, folder, split),
         prompt=solved + _prompt(row),
         reference=_ANSWERS[number(row, "label", 2)],
         kind=_kind(row),
@@ -200,8 +208,8 @@ def _prompt(row: Row) -> str:
     )
 
 
-def _id(row: Row, folder: str) -> str:
-    return f"paws_x:{folder}:{field(row, 'id')}"
+def _id(row: Row, folder: str, split: str) -> str:
+    return f"paws_x:{folder}:{split}:{field(row, 'id')}"
 
 
 def _kind(row: Row) -> str:

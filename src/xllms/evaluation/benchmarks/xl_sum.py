@@ -2,9 +2,9 @@
 
 Nigerian Pidgin and Serbian in Latin letters are left out: the registry has neither. Both protocols ask the first 250
 items of each language, the authors' number: `paper` with their prompt, typing mistake included, `standard` with one
-that names the language to answer in. Articles are cut at 6,000 characters, since an engine refuses what does not fit
-its model (a long article is 20,000 characters, and a byte-level tokenizer takes three tokens for one of Burmese); cut
-items have the kind `cut`, and their number is said.
+that names the language to answer in. Articles are cut at 6,000 characters (`article_characters`), since an engine
+refuses what does not fit its model (a long article is 20,000 characters, and a byte-level tokenizer takes three tokens
+for one of Burmese); cut items have the kind `cut`, and their number is said.
 
 The authors' Uzbek may be in Cyrillic letters: where most references of a language are not in it, its answers stand in
 a table without an off-target rate.
@@ -21,6 +21,7 @@ from xllms.languages import get
 from xllms.languages.identification import identify
 from xllms.metrics.item_statistics import ItemStatistics
 from xllms.metrics.rouge import rouge
+from xllms.recipe.evaluation import XlSumOptions
 from xllms.records import Prediction
 
 LANGUAGES: Mapping[str, str] = {
@@ -69,7 +70,6 @@ LANGUAGES: Mapping[str, str] = {
     "yoruba": "yor_Latn",
 }
 ITEMS = 250
-LONGEST = 6000
 _PAPER = "The followinng is an article.\nArticle: {article}\nPlease summarize the provided article."
 _STANDARD = "Summarize this article in one or two sentences, in {language}."
 _TOLD = 20  # references that a language's writing is found by
@@ -98,7 +98,7 @@ class XlSum(Benchmark):
                 task = Task(code, code, tuple(_item(row, folder, number, asked) for number, row in enumerate(chosen)))
                 (checked if _in_language(task) else unchecked).append(task)
         files.close()
-        _say(checked, unchecked)
+        _say(checked, unchecked, _longest(asked))
         limit = asked.options.max_new_tokens or 128
         one_line = asked.protocol == "standard"
         yield Table(self.name, checked, limit, one_line=one_line, in_language=True)
@@ -109,11 +109,17 @@ class XlSum(Benchmark):
         return rouge([p.output for p in predictions], [p.reference for p in predictions], get(predictions[0].language))
 
 
+def _longest(asked: Asked) -> int:
+    """Characters of an article that are shown at most."""
+    options = asked.options
+    return (options if isinstance(options, XlSumOptions) else XlSumOptions()).article_characters
+
+
 def _item(row: Row, folder: str, number: int, asked: Asked) -> Item:
     article, summary = field(row, "text").strip(), field(row, "summary").strip()
     if not article or not summary:
         raise InputError(f"{row[0]}: an empty text or summary; is this file of another version?")
-    shown = article[:LONGEST]
+    shown = article[: _longest(asked)]
     paper = asked.protocol == "paper"
     return Item(
         id=f"xl_sum:{folder}:{number}",
@@ -132,7 +138,7 @@ def _in_language(task: Task) -> bool:
     return 2 * statuses.count("wrong") <= len(statuses)
 
 
-def _say(checked: Sequence[Task], unchecked: Sequence[Task]) -> None:
+def _say(checked: Sequence[Task], unchecked: Sequence[Task], longest: int) -> None:
     for task in unchecked:
         print(
             f"xl_sum: most references are not in {get(task.key).name} ({task.key}): no off-target rate of its answers",
@@ -140,7 +146,7 @@ def _say(checked: Sequence[Task], unchecked: Sequence[Task]) -> None:
         )
     kinds = [item.kind for task in (*checked, *unchecked) for item in task.items]
     if cut := kinds.count("cut"):
-        print(f"xl_sum: {cut} of {len(kinds)} articles are cut at {LONGEST:,} characters", file=sys.stderr)
+        print(f"xl_sum: {cut} of {len(kinds)} articles are cut at {longest:,} characters", file=sys.stderr)
 
 
 benchmark = XlSum()

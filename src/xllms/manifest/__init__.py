@@ -6,8 +6,6 @@ goes on where it stopped, and a stage whose settings or inputs changed is refuse
 """
 
 import contextlib
-import errno
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -17,94 +15,47 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from xllms import __version__
-from xllms.errors import InputError, XllmsError
+from xllms.errors import InputError
+from xllms.manifest.files import (
+    TEMPORARY,
+    disk_error,
+    fingerprint,
+    read_json,
+    sha256_file,
+    whole_or_absent,
+    write_atomic,
+)
+from xllms.manifest.locks import FolderBusy, hold, join, leave, release
+
+__all__ = [
+    "MANIFEST",
+    "STARTED",
+    "TEMPORARY",
+    "ChangedSettings",
+    "FolderBusy",
+    "StageFolder",
+    "disk_error",
+    "fingerprint",
+    "hold",
+    "output_fingerprint",
+    "read_json",
+    "read_manifest",
+    "release",
+    "sha256_file",
+    "whole_or_absent",
+    "write_atomic",
+]
 
 MANIFEST = "manifest.json"
 STARTED = "started.json"
-_TEMPORARY = ".part-"
 _LIBRARIES = ("babel", "pycld2", "sacrebleu", "torch", "transformers", "peft", "accelerate")
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write `path` so that a reader, or a crash at any moment, finds the old file or the whole new one.
-
-    Raises:
-        XllmsError: the disk is full or the folder cannot be written; names the folder.
-    """
-    with whole_or_absent(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
-
-
-@contextlib.contextmanager
-def whole_or_absent(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to that takes its name when the block ends well, and is gone when not.
-
-    Raises:
-        XllmsError: the disk is full or the folder cannot be written; names the folder.
-    """
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise disk_error(error, path) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def disk_error(error: OSError, path: Path) -> XllmsError:
-    """The one line for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return XllmsError(
-            f"{path.parent}: no space left on the disk; free some and run the same command again: "
-            "what was finished is kept"
-        )
-    return XllmsError(f"{path}: cannot be written: {error.strerror or error}")
-
-
-def sha256_file(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(value: Any) -> str:
-    """Hex digest of a JSON value; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        InputError: missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; remove the file to have it made again") from None
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}: not JSON: {error.msg}; remove the file to have it made again"
-        ) from None
 
 
 class ChangedSettings(InputError):
     """A stage's folder was begun with other settings or inputs than it is asked for now."""
-
-
-class FolderBusy(InputError):
-    """Another process is at work in a stage's folder."""
 
 
 class StageFolder:
@@ -135,12 +86,16 @@ class StageFolder:
         Raises:
             ChangedSettings: the folder was begun with other settings or inputs; names them and the way out.
         """
-        if not (self.path / STARTED).exists():
-            return
-        before = read_json(self.path / STARTED)
-        if before == json.loads(json.dumps(self.made_with)) or self._nothing_made:
-            return
-        changed = _changed_keys(before, self.made_with)
+        if not self._begun_alike and not self._nothing_made:
+            self._refuse()
+
+    @property
+    def _begun_alike(self) -> bool:
+        started = self.path / STARTED
+        return not started.exists() or read_json(started) == json.loads(json.dumps(self.made_with))
+
+    def _refuse(self) -> None:
+        changed = _changed_keys(read_json(self.path / STARTED), self.made_with)
         raise ChangedSettings(
             f"{self.path}: was made with other settings ({'; '.join(changed[:3])}). Add `--overwrite` to make this "
             "stage and those after it again, or write elsewhere with `--set output=FOLDER`"
@@ -151,16 +106,51 @@ class StageFolder:
         self.check()
         hold(self.path)
         if self.path.exists():
-            for leftover in self.path.rglob(f"{_TEMPORARY}*"):
+            for leftover in self.path.rglob(f"{TEMPORARY}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        if self._nothing_made or not (self.path / STARTED).exists():
-            write_atomic(self.path / STARTED, json.dumps(self.made_with, indent=1, ensure_ascii=False) + "\n")
+        self._write_started()
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Open the folder for a part of the work, while other processes may be at work on other parts.
+
+        Nothing is cleared: what looks half-written may be another's, who is at it.
+
+        Args:
+            name: the part's, such as part-3-of-16.
+
+        Raises:
+            FolderBusy: another process is at this part, or at the whole.
+            ChangedSettings: the folder was begun with other settings.
+        """
+        self.check()
+        hold(self.path, name)
+        try:
+            with contextlib.suppress(FolderBusy):
+                hold(self.path)  # who comes first may mend what a refused attempt left
+                self._write_started()
+            join(self.path)
+            if not (self.path / STARTED).exists():
+                self._write_started()
+            if not self._begun_alike:
+                self._refuse()
+            yield
+        finally:
+            leave(self.path)
+            release(self.path, name)
+
+    def _write_started(self) -> None:
+        again = self._nothing_made
+        if again or not (self.path / STARTED).exists():
+            with whole_or_absent(self.path / STARTED, unless_there=not again) as file:
+                file.write((json.dumps(self.made_with, indent=1, ensure_ascii=False) + "\n").encode())
 
     @property
     def _nothing_made(self) -> bool:
         """The folder was begun and holds nothing yet: a refused attempt binds nobody to its settings."""
-        made = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(_TEMPORARY)]
-        return [path.name for path in made] == [STARTED]
+        # Folders may go meanwhile, where another process is at work: `walk` minds it less than `rglob`.
+        made = [name for _, _, names in os.walk(self.path) for name in names if not name.startswith(TEMPORARY)]
+        return made == [STARTED]
 
     def finish(self, counts: Mapping[str, Any], data: list[Path], **more: Any) -> None:
         """Write the manifest: from now on the stage is done.
@@ -189,59 +179,6 @@ class StageFolder:
             InputError: the stage has not been run.
         """
         return read_manifest(self.path)
-
-
-_held: dict[Path, IO[str]] = {}  # locks of this process; the system lets go of them when it ends, however it ends
-
-
-def hold(folder: Path) -> None:
-    """Hold a stage's folder for this process; does nothing where the system or the file system has no locks.
-
-    Raises:
-        FolderBusy: another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    path = _lock_of(folder)
-    if path in _held:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise disk_error(error, path) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            file.seek(0)
-            owner = file.read().strip()
-            file.close()
-            raise FolderBusy(
-                f"{folder}: another process is at work here (number {owner}); wait for it, or write elsewhere with "
-                "`--set output=FOLDER`"
-            ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    _held[path] = file
-
-
-def release(folder: Path) -> None:
-    """Let go of a folder, if this process holds it."""
-    path = _lock_of(folder)
-    file = _held.pop(path, None)
-    if file is not None:
-        path.unlink(missing_ok=True)
-        file.close()
-
-
-def _lock_of(folder: Path) -> Path:
-    """Beside the folder, which holds nothing but what the stage made."""
-    folder = folder.resolve()
-    return folder.with_name(f".{folder.name}.lock")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

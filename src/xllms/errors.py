@@ -35,3 +35,17 @@ class InputError(XllmsError):
     """The user's input is wrong: a recipe, a data file, a name, a folder. Exit code 2."""
 
     exit_code = 2
+
+
+class Stopped(XllmsError):
+    """The work ended early because that was asked for; see `xllms.stopping`.
+
+    Args:
+        message: one line.
+        kept: whether something was done and kept. Then the exit code is 75 (EX_TEMPFAIL in sysexits.h): the same
+            command goes on. If not, it is 1, so that nobody starts a job over and over that never gets anywhere.
+    """
+
+    def __init__(self, message: str, *, kept: bool) -> None:
+        super().__init__(message)
+        self.exit_code = 75 if kept else 1

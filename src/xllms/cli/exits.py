@@ -5,7 +5,7 @@ import os
 import sys
 
 from xllms.cli.app import app
-from xllms.errors import InputError, XllmsError, one_line
+from xllms.errors import InputError, Stopped, XllmsError, one_line
 from xllms.processes import is_main
 
 _INTERRUPTED = 130
@@ -21,10 +21,10 @@ def guarded(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except XllmsError as error:
-        # Wrong input is the same in every process: the main one says it for all.
-        return (
-            error.exit_code if isinstance(error, InputError) and not is_main() else _fail(str(error), error.exit_code)
-        )
+        # Wrong input, and having stopped as asked, is the same in every process: the main one says it for all.
+        if isinstance(error, InputError | Stopped) and not is_main():
+            return error.exit_code
+        return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _stopped()
     except BrokenPipeError:  # the reader went away, such as `| head`

@@ -1,5 +1,6 @@
 """What is tuned: LoRA adapters, whose places are read from the architecture, or all weights; and how it is kept."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,11 +94,21 @@ def save_tuned(model: Any, template: PromptTemplate, stage: Path, weights: dict[
         template.tokenizer.save_pretrained(work)
         template.save(work)
         (work / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        _in_order(work / "adapter_config.json")
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
     except OSError as error:
         raise disk_error(error, folder) from None
     return [*sorted(folder.glob("*.safetensors")), folder / "template.json"]
+
+
+def _in_order(path: Path) -> None:
+    """peft keeps the targets as a set, whose order is another in each process."""
+    if path.exists():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(config["target_modules"], list):
+            config["target_modules"].sort()
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _short(model: PreTrainedModel, names: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ are functions of the step and need no state.
 import json
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizer: Optimizer, counts: dict[str, int], processes: Processes
+    folder: Path, step: int, model: nn.Module, optimizer: Optimizer, facts: Mapping[str, Any], processes: Processes
 ) -> None:
     """Write `folder/checkpoint-<step>` and let go of all but the newest two.
 
@@ -75,20 +76,20 @@ def save_checkpoint(
         raise XllmsError(f"{target}: a checkpoint cannot be written: {error}") from None
     processes.barrier()
     if processes.main:
-        write_atomic(target / _COMPLETE, json.dumps(counts))
+        write_atomic(target / _COMPLETE, json.dumps(facts))
         for old in sorted(folder.glob("checkpoint-*"), key=step_of)[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, int]:
-    """Take up weights and optimizer state; returns the counts."""
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Take up weights and optimizer state; returns the facts that were kept with them."""
     state = _state(model, optimizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         load(state, checkpoint_id=checkpoint)  # the weights in place
     set_optimizer_state_dict(model, optimizer, state["optimizer"], options=_OPTIONS)
-    counts: dict[str, int] = read_json(checkpoint / _COMPLETE)
-    return counts
+    facts: dict[str, Any] = read_json(checkpoint / _COMPLETE)
+    return facts
 
 
 def _state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from xllms import stopping
 from xllms.manifest import StageFolder, fingerprint, output_fingerprint, read_json, write_atomic
 from xllms.models import Loaded, load
 from xllms.models.loading import MODEL_FOLDER, base_of, tuned_folder
@@ -75,8 +76,9 @@ def run(
     if settings.loss.needs_reference:
         examples = add_reference(examples, loaded, settings.token_budget, output_fingerprint(sft), folder)
     training, validation = _split(examples, settings.validation_share, seed)
-    counts = train("dpo", loaded, preference(settings), training, validation, settings, seed, folder, tracking)
-    finish(stage, loaded, {**counts, "too_long": encoded.too_long, "records": sources})
+    with stopping.listen():  # not before: nothing would be lost
+        counts = train("dpo", loaded, preference(settings), training, validation, settings, seed, folder, tracking)
+        finish(stage, loaded, {**counts, "too_long": encoded.too_long, "records": sources})
 
 
 def add_reference(

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,20 @@ class LanguageMeans:
         sums = {key: dict(values) for key, values in self._sums.items()}
         self._sums.clear()
         return sums
+
+    def put_back(self, parts: Sequence[Sums], rank: int, size: int) -> None:
+        """Take up what a checkpoint has: figures of steps that no line of the log had yet when the run was stopped.
+
+        Args:
+            parts: what `take` gave in each process that wrote the checkpoint, in order of rank.
+            rank: of this process.
+            size: how many processes there are now; if they were more or fewer then, the first one takes all parts.
+        """
+        alike = len(parts) == size
+        for part in parts[rank : rank + 1] if alike else parts if rank == 0 else ():
+            for key, values in part.items():
+                for name, value in values.items():
+                    self._sums[key][name] += value
 
 
 def means(parts: Iterable[Sums]) -> dict[str, Any]:

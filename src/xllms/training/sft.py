@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from xllms import stopping
 from xllms.manifest import StageFolder, output_fingerprint
 from xllms.models import load
 from xllms.models.loading import base_of
@@ -59,8 +60,9 @@ def run(
     warning = training.warning("sft", settings.max_length, settings.too_long)
     if warning:
         say(warning)
-    counts = train("sft", loaded, sft, training.examples, validation.examples, settings, seed, folder, tracking)
-    finish(stage, loaded, {**counts, "too_long": training.too_long})
+    with stopping.listen():  # not before: nothing would be lost
+        counts = train("sft", loaded, sft, training.examples, validation.examples, settings, seed, folder, tracking)
+        finish(stage, loaded, {**counts, "too_long": training.too_long})
 
 
 def _records(instructions: Path, split: str) -> list[Instruction]:

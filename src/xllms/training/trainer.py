@@ -6,17 +6,19 @@ processes and divided by the items of the whole step, so that neither the token 
 changes the result by more than rounding.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from xllms import stopping
 from xllms.errors import InputError, XllmsError
 from xllms.languages import get
 from xllms.manifest import StageFolder, write_atomic
@@ -33,8 +35,10 @@ from xllms.training.examples import Batch, Example
 from xllms.training.metrics_log import LanguageMeans, MetricsLog, means
 from xllms.training.mix import draw_order, format_mix, mix_as_json, plan_mix
 from xllms.training.objectives import Objective, Outcome
+from xllms.training.optimizer import adamw, learning_rate
 from xllms.training.parallel import Processes, shard, whole_weights
 from xllms.training.plan import Cost, Plan, deal, token_budget
+from xllms.training.stop_together import agreed, stop_with_all_kept, stop_with_nothing_done
 from xllms.training.tracking import Trackers
 
 _DUMMY = Trie.build([TokenSequence((0,), (0,))])
@@ -69,14 +73,15 @@ def train(
 
     Raises:
         InputError: nothing to train on, a tracker that is not installed.
+        Stopped: this was asked for (`xllms.stopping`); what was done is in a checkpoint.
         XllmsError: the loss is not a number, memory or disk is full.
     """
     if not examples:
         raise InputError(f"{stage}: no examples to train on; were all longer than {stage}.max_length tokens?")
     trainer = Trainer(stage, loaded, objective, examples, validation, settings, seed, folder)
     trackers = Trackers(tracking if trainer.processes.main else (), stage, folder, trainer.steps, loaded.model)
-    trainer.run(trackers)
-    trackers.close()
+    with contextlib.closing(trackers):
+        trainer.run(trackers)
     return trainer.counts()
 
 
@@ -84,6 +89,7 @@ def finish(stage: StageFolder, loaded: Loaded, counts: Mapping[str, Any]) -> Non
     """Keep what was tuned and write the stage's manifest, on the main process; the others wait for it.
 
     Raises:
+        Stopped: this was asked for meanwhile: what comes after the stage would not be finished.
         XllmsError: the disk is full.
     """
     processes = Processes(base_of(loaded).device)
@@ -92,7 +98,8 @@ def finish(stage: StageFolder, loaded: Loaded, counts: Mapping[str, Any]) -> Non
     weights = whole_weights(loaded.model, only_trained=adapter) if sharded else None
     if processes.main:
         stage.finish(counts, save_tuned(loaded.model, loaded.template, stage.path, weights))
-    processes.barrier()
+    if agreed(processes):
+        stop_with_all_kept(processes, stage.stage)
 
 
 class LogProbabilities(nn.Module):
@@ -138,10 +145,12 @@ class Trainer:
             shard(self.model, causal_lm, self.processes)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.processes.start_alike(self.parameters)
-        self.optimizer = torch.optim.AdamW(_decayed(self.parameters, settings.weight_decay), lr=settings.learning_rate)
+        self.optimizer = adamw(self.parameters, settings)
         self.figures = LanguageMeans()
         self.nodes = self.tokens = 0
         self.validation_loss: float | None = None
+        self.begun_at = 0  # steps that earlier processes did
+        self.stopping = False  # all processes have agreed to stop
 
     def _plan(self) -> Plan:
         languages = [example.language for example in self.examples]
@@ -161,19 +170,27 @@ class Trainer:
     def run(self, trackers: Trackers) -> None:
         """All steps that are left, then a last validation."""
         checkpoint = newest_checkpoint(self.folder / "checkpoints")
-        done = step_of(checkpoint) if checkpoint else 0
-        log = MetricsLog(self.folder / "metrics.jsonl", done, writes=self.processes.main)
+        self.begun_at = step_of(checkpoint) if checkpoint else 0
+        log = MetricsLog(self.folder / "metrics.jsonl", self.begun_at, writes=self.processes.main)
         with Progress(self.stage, self.steps, "steps", quiet=not self.processes.main) as progress:
+            progress.resume_at(self.begun_at)
             if checkpoint:
-                progress.resume_at(done)
-                counts = load_checkpoint(checkpoint, self.model, self.optimizer)
-                self.nodes, self.tokens = counts["nodes"], counts["tokens"]
+                self._resume(checkpoint, log, trackers)
             self.model.train()
-            for step in range(done, self.steps):
+            for step in range(self.begun_at, self.steps):
                 figures = self._step(step)
-                self._after(step + 1, figures, log, trackers)
                 progress.advance(1, f"loss {figures['loss']:.3f}")
-        self._validate(self.steps, log, trackers)
+                self._after(step + 1, figures, log, trackers)
+        if not self._validate(self.steps, log, trackers):
+            self._stop(self.steps)
+
+    def _resume(self, checkpoint: Path, log: MetricsLog, trackers: Trackers) -> None:
+        facts = load_checkpoint(checkpoint, self.model, self.optimizer)
+        if self.processes.main:
+            self.nodes, self.tokens = facts["nodes"], facts["tokens"]
+        self.figures.put_back(facts.get("unlogged", ()), self.processes.rank, self.processes.size)
+        if facts.get("validation_due") and not self._validate(self.begun_at, log, trackers):
+            self._stop(self.begun_at)
 
     def _step(self, step: int) -> dict[str, float]:
         """One optimiser step; the figures of this step alone."""
@@ -189,9 +206,13 @@ class Trainer:
                 self.figures.add(outcome, [row.language for row in rows])
                 finite = outcome.loss.isfinite().tolist()
                 bad += [row.id or row.language for row, fine in zip(rows, finite, strict=True) if not fine]
-        loss, items, failed = self.processes.total(loss, items, bool(bad) or not math.isfinite(loss))
-        if failed:
+        failed, asked = bool(bad) or not math.isfinite(loss), bool(stopping.asked())
+        loss, items, any_failed, any_asked = self.processes.total(loss, items, failed, asked)
+        if any_failed:
             self._refuse(step, bad, "the loss is not a number")
+        self.stopping = any_asked > 0
+        if self.stopping and step == self.begun_at:
+            self._stop(step)
         self.processes.sum_gradients(self.parameters, items)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
@@ -232,7 +253,7 @@ class Trainer:
         return outcome
 
     def _refuse(self, step: int, bad: Sequence[str], what: str) -> None:
-        """Stop on every process, naming the records."""
+        """Fail on every process, naming the records."""
         ids = [name for part in self.processes.gather(list(bad)) for name in part]
         if not ids:
             ids = [self.examples[i].id or self.examples[i].language for i in self.plan.step(step)]
@@ -243,29 +264,50 @@ class Trainer:
         )
 
     def _after(self, done: int, figures: dict[str, float], log: MetricsLog, trackers: Trackers) -> None:
-        """What follows a step: a line in the log, a validation, a checkpoint, when they are due."""
+        """What follows a step: a line in the log, a validation, a checkpoint, when they are due; the end, if asked."""
         settings = self.settings
         saving = done % settings.save_every == 0 or done == self.steps
-        # A checkpoint is always logged, so that a resume loses no figures.
         if saving or done % settings.log_every == 0:
             values = means(self.processes.gather(self.figures.take()))
             values.update({key: figures[key] for key in ("grad_norm", "learning_rate")})
             log.write(done, "train", values)
             trackers.log(done, "train", values)
-        if settings.validate_every and done % settings.validate_every == 0 and done < self.steps:
-            self._validate(done, log, trackers)
-        if saving:
-            counts = {"nodes": self.nodes, "tokens": self.tokens}
-            save_checkpoint(self.folder / "checkpoints", done, self.model, self.optimizer, counts, self.processes)
+        validating = done < self.steps and settings.validate_every is not None and done % settings.validate_every == 0
+        if validating and not self.stopping:
+            validating = not self._validate(done, log, trackers)
+        if saving or self.stopping:
+            self._save(done, validation_due=validating)
+        if self.stopping:
+            self._stop(done)
 
-    def _validate(self, done: int, log: MetricsLog, trackers: Trackers) -> None:
+    def _save(self, done: int, *, validation_due: bool) -> None:
+        nodes, tokens = self.processes.total(self.nodes, self.tokens)
+        facts = {
+            "nodes": int(nodes),
+            "tokens": int(tokens),
+            "unlogged": self.processes.gather(self.figures.take()),
+            "validation_due": validation_due,
+        }
+        save_checkpoint(self.folder / "checkpoints", done, self.model, self.optimizer, facts, self.processes)
+
+    def _stop(self, done: int) -> NoReturn:
+        """End as asked; `done` steps are in a checkpoint."""
+        if done > self.begun_at:
+            stop_with_all_kept(self.processes, f"step {done} of {self.steps}")
+        stop_with_nothing_done("the first step" if done < self.steps else "the last validation")
+
+    def _validate(self, done: int, log: MetricsLog, trackers: Trackers) -> bool:
+        """Log the figures of the validation examples; False if it was given up to stop as asked."""
         if not self.validation:
-            return
+            return True
         found = LanguageMeans()
         self.model.eval()
         hands = deal(self.validation, range(len(self.validation)), self.cost, self.processes.size)
         with torch.no_grad():
             for members in hands[self.processes.rank]:
+                self.stopping = agreed(self.processes)
+                if self.stopping:
+                    return False
                 rows = [self.validation[i] for i in members]
                 batch = Batch.collate(rows) if rows else None
                 if batch is not None:
@@ -277,6 +319,7 @@ class Trainer:
         self.validation_loss = values["loss"]
         log.write(done, "validation", values)
         trackers.log(done, "validation", values)
+        return True
 
     def counts(self) -> dict[str, Any]:
         """What the stage's manifest keeps."""
@@ -291,16 +334,6 @@ class Trainer:
         }
 
 
-def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
-    """Rate of step `step` (from 0) of `steps`: linear warm-up, then constant, linear or half a cosine to nothing."""
-    warmup = min(settings.warmup_steps, steps // 2)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, steps - warmup)
-    fade = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return settings.learning_rate * fade[settings.schedule]
-
-
 def head_cost(model: Any) -> float:
     """Weights of the output head over those that run for every node: the price of a scored position, in nodes."""
     head = model.get_output_embeddings()
@@ -308,14 +341,6 @@ def head_cost(model: Any) -> float:
     seen = {id(p): p.numel() for p in model.parameters() if p.ndim >= 2 and id(p) not in lookups}
     seen.pop(id(head.weight), None)
     return float(head.weight.numel() / max(1, sum(seen.values())))
-
-
-def _decayed(parameters: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and norms do not."""
-    matrices = [p for p in parameters if p.ndim >= 2]
-    others = [p for p in parameters if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

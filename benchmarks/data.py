@@ -47,6 +47,9 @@ SHARD = 1000
 PLANTED = {"same": 0.02, "near": 0.02, "benchmark": 0.01, "untranslated": 0.01, "loop": 0.005, "cut": 0.005}
 FAULTS = ("untranslated", "loop", "cut")
 GATES_MISS, GATES_ACCUSE = 0.01, 0.10  # of the planted faults; of the human translations
+# Among millions of records some are alike, or hold a benchmark's words, by chance, and a near repeat can miss every
+# band of MinHash: of 5.2 million 15 and 21 records, and 6 of 104,164. Below 10,000 planted ones all must agree.
+MISSED, BY_CHANCE = 1e-4, 1e-5  # of what was planted; of all other records
 SHORT_ARTICLE = 200  # characters: a long article shared by two records would make them repeats by chance
 Pairs = list[tuple[str, str]]
 
@@ -213,6 +216,7 @@ def clean(code: str, count: int, pools: Pools, folder: Path) -> Outcome:
             f"{kind}>{step}" for step, hurt in (("repeat", reason), ("benchmark", hit), ("gate", refused)) if hurt
         )
         if not (reason or hit or refused):
+            found[f"{kind}>kept"] += 1
             good.append(record)
         if len(good) == SHARD:
             written += _write(folder / code / f"{shard:05}.jsonl", good)
@@ -258,19 +262,21 @@ def run(size: int, workers: int) -> tuple[float, float]:
 
 
 def _check(size: int, made: Counter[str], found: Counter[str], written: int) -> None:
-    """Planted and found agree: exactly for repeats and benchmarks, nearly for the gates, which judge real language."""
+    """Planted and found agree: but for chance in repeats and benchmarks, nearly in the gates, which judge language."""
     print(f"          planted {dict(made)}\n          found   {dict(sorted(found.items()))}")
     assert sum(made.values()) == size
-    repeats = {"same": made["same"], "near": made["near"]}
-    assert {kind: found[f"{kind}>repeat"] for kind in made} == {kind: repeats.get(kind, 0) for kind in made}
-    benchmark = {"benchmark": made["benchmark"]}
-    assert {kind: found[f"{kind}>benchmark"] for kind in made} == {kind: benchmark.get(kind, 0) for kind in made}
+    for step, planted in (("repeat", ("same", "near")), ("benchmark", ("benchmark",))):
+        wanted = sum(made[kind] for kind in planted)
+        right = sum(found[f"{kind}>{step}"] for kind in planted)
+        wrong = sum(found[f"{kind}>{step}"] for kind in made if kind not in planted)
+        assert right >= (1 - MISSED) * wanted, f"{step}: found {right} of {wanted}"
+        assert wrong <= BY_CHANCE * (size - wanted), f"{step}: {wrong} records are none"
     faults = sum(made[kind] for kind in FAULTS)
     caught = sum(found[f"{kind}>gate"] for kind in FAULTS)
     accused = found["clean>gate"] / made["clean"]
     assert caught >= (1 - GATES_MISS) * faults, f"gates caught {caught} of {faults}"
     assert accused <= GATES_ACCUSE, f"gates refuse {accused:.1%} of human translations"
-    assert written == made["clean"] - found["clean>gate"] + faults - caught
+    assert written == sum(found[f"{kind}>kept"] for kind in made)
     print(f"          gates: {caught} of {faults} faults caught, {accused:.1%} of human translations refused")
 
 

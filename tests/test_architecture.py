@@ -26,15 +26,18 @@ FOUNDATION = {
     "recipe_file",
     "languages",
     "splits",
+    "stopping",
 }
 SHARED = {"metrics", "prompting", "packing", "engines", "models"}
 SEVERAL_STAGES = {
     "pipeline",
     "cli",
+    "cluster",
     "comparing",
     "exporting",
     "generation",
     "merging",
+    "planning",
     "showing",
     "token_report",
     "__main__",
@@ -74,6 +77,9 @@ TORCH_FREE = (
     "xllms.executors",
     "xllms.report",
     "xllms.pipeline",
+    "xllms.planning",
+    "xllms.cluster.submission",
+    "xllms.stopping",
 )
 LONGEST = 350
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -27,26 +27,43 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         InputError: an unknown key (with the nearest known one), a wrong type, a value out of range, broken YAML;
             each names the file and line, or the `--set` that is to blame.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: recipe cannot be read: {error.strerror}; recipes are listed in recipes/") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a UTF-8 text file; a recipe is YAML") from None
-    node, value = _parse_yaml(text, str(path))
-    if value is None:
-        value = {}
-    if not isinstance(value, dict):
-        raise InputError(f"{path}:1: a recipe is a YAML mapping such as `output: runs/mine`")
-    if node is not None:
-        _refuse_duplicates(node, path)
+    node, value = read_mapping(path, "a recipe", "output: runs/mine", "recipes are listed in recipes/")
     set_keys: dict[tuple[str, ...], str] = {}
     for override in overrides:
         _apply(value, override, set_keys)
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:
-        raise InputError(_explain(error, node, path, set_keys)) from None
+        raise InputError(explain(error, node, path, set_keys)) from None
+
+
+def read_mapping(path: Path, what: str, example: str, hint: str) -> tuple[yaml.Node | None, dict[str, Any]]:
+    """The mapping in a YAML file, with the node that knows its lines; an empty file is an empty one.
+
+    Args:
+        path: of the file.
+        what: it is, with its article, for messages.
+        example: of a line in such a file.
+        hint: what to do where there is no such file.
+
+    Raises:
+        InputError: not readable, not YAML, not a mapping, a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        name = what.partition(" ")[2]
+        raise InputError(f"{path}: {name} cannot be read: {error.strerror}; {hint}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a UTF-8 text file; {what} is YAML") from None
+    node, value = _parse_yaml(text, str(path))
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}:1: {what} is a YAML mapping such as `{example}`")
+    if node is not None:
+        _refuse_duplicates(node, path)
+    return node, value
 
 
 def _parse_yaml(text: str, where: str) -> tuple[yaml.Node | None, Any]:
@@ -109,7 +126,14 @@ def _child(target: Any, part: str) -> Any:
     return target[int(part)] if isinstance(target, list) else target.get(part)
 
 
-def _explain(error: ValidationError, node: yaml.Node | None, path: Path, set_keys: dict[tuple[str, ...], str]) -> str:
+def explain(
+    error: ValidationError,
+    node: yaml.Node | None,
+    path: Path,
+    set_keys: dict[tuple[str, ...], str],
+    root: type[BaseModel] = Recipe,
+) -> str:
+    """The first thing that is wrong with a file, in one line with file and line, or the `--set` that is to blame."""
     errors = error.errors()
     first = errors[0]
     tagged = tuple(str(part) for part in first["loc"])
@@ -117,7 +141,7 @@ def _explain(error: ValidationError, node: yaml.Node | None, path: Path, set_key
     where = _where(keys, node, path, set_keys)
     name = ".".join(keys)
     if first["type"] == "extra_forbidden":
-        known = _known_fields(tagged[:-1])
+        known = _known_fields(tagged[:-1], root)
         near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key `{name}`; {hint}"
@@ -180,8 +204,8 @@ def _where(keys: tuple[str, ...], node: yaml.Node | None, path: Path, set_keys: 
     return f"{path}:{line}"
 
 
-def _known_fields(keys: tuple[str, ...]) -> list[str]:
-    models: list[type[BaseModel]] = [Recipe]
+def _known_fields(keys: tuple[str, ...], root: type[BaseModel]) -> list[str]:
+    models: list[type[BaseModel]] = [root]
     for index, key in enumerate(keys):
         below = []
         for model in models:

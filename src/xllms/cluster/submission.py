@@ -1,0 +1,265 @@
+"""A run's stages submitted, all or none, and what became of them: `cluster/` of the run's folder.
+
+jobs.json     the jobs and the site they were submitted to; written before the first may start
+recipe.yaml   the recipe as it was submitted; what is edited later does not reach the jobs
+scripts/ logs/ ended/ starts/ signals/ cancelled/     see `script`
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from xllms.cluster.job import ACTIVE, JobSpec, TaskState, worst
+from xllms.cluster.scheduler import Scheduler, scheduler_of
+from xllms.cluster.script import Place, render
+from xllms.cluster.site import JOBS, Site
+from xllms.cluster.stages import job_specs
+from xllms.errors import InputError, XllmsError
+from xllms.manifest import MANIFEST, read_json, write_atomic
+from xllms.pipeline import check
+from xllms.recipe import Recipe
+
+FOLDER = "cluster"
+_JOBS = "jobs.json"
+_ALWAYS = frozenset({"evaluation", "report"})  # a manifest does not say that nothing is left to measure
+_MARKS = ("signals", "starts", "ended", "cancelled")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that was submitted.
+
+    Attributes:
+        name: of its stage.
+        id: that the scheduler gave it.
+        tasks: of an array; 0: none.
+        at: seconds since 1970 when it was submitted.
+    """
+
+    name: str
+    id: str
+    tasks: int
+    at: float
+
+
+class Submission:
+    """What of a run was submitted, and where.
+
+    Args:
+        run: the run's folder.
+
+    Raises:
+        InputError: nothing of it was.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run, self.folder = run, (run / FOLDER).resolve()
+        path = self.folder / _JOBS
+        if not path.exists():
+            raise InputError(f"{run}: nothing of this run was submitted; `xllms submit RECIPE --cluster NAME` does it")
+        value = read_json(path)
+        try:
+            self.cluster: str = value["cluster"]
+            self.site = Site.model_validate(value["site"])
+            self.jobs = [Job(**job) for job in value["jobs"]]
+        except (TypeError, KeyError, ValueError):
+            raise InputError(f"{path}: not a note of submitted jobs; remove it and submit again") from None
+        self.scheduler = scheduler_of(self.site, self.folder)
+
+    def states(self, jobs: Sequence[Job] = ()) -> dict[str, list[TaskState]]:
+        """Name of each job -> its tasks' states: the scheduler's word, else what the job itself left behind."""
+        asked = {job.id: job.tasks for job in jobs or self.jobs}
+        said = self.scheduler.states(asked)
+        return {job.name: said.get(job.id) or self._left(job) for job in jobs or self.jobs}
+
+    def active(self) -> dict[str, Job]:
+        """Jobs that have not ended, by name."""
+        states = self.states()
+        return {job.name: job for job in self.jobs if any(one.state in ACTIVE for one in states[job.name])}
+
+    def find(self, stage: str) -> Job:
+        """The job of a stage.
+
+        Raises:
+            InputError: it was not submitted.
+        """
+        found = next((job for job in self.jobs if job.name == stage), None)
+        if found is None:
+            raise InputError(f"--stage {stage}: not submitted; there are {', '.join(job.name for job in self.jobs)}")
+        return found
+
+    def cancel(self, stages: Sequence[str] = ()) -> list[Job]:
+        """Cancel what has not ended; jobs that wait for a cancelled one are cancelled with it.
+
+        Returns:
+            What was cancelled.
+        """
+        active = self.active()
+        chosen = [self.find(stage) for stage in stages] or list(self.jobs)
+        first = min((JOBS.index(job.name) for job in chosen), default=0)
+        ended = [job for job in active.values() if job in chosen or JOBS.index(job.name) > first]
+        for job in ended:  # before the scheduler's signal: what is cancelled must not put itself back
+            write_atomic(self.folder / "cancelled" / job.name, "")
+        if ended:
+            self.scheduler.cancel([job.id for job in ended])
+        return ended
+
+    def wait(self, seconds: float = 10) -> int:
+        """Wait until all jobs have ended; the exit code of the first that did not end well, else 0."""
+        while self.active():
+            time.sleep(seconds)
+        for name, tasks in self.states().items():
+            if worst(tasks) != "done":
+                codes = [one.exit_code for one in tasks if one.exit_code]
+                return codes[0] if codes else 1
+            del name
+        return 0
+
+    def _left(self, job: Job) -> list[TaskState]:
+        found = []
+        for task in range(1, job.tasks + 1) if job.tasks else [0]:
+            path = self.folder / "ended" / (f"{job.name}-{task}" if task else job.name)
+            with suppress(OSError, ValueError):
+                number, code = path.read_text(encoding="utf-8").split()
+                if number == job.id:
+                    found.append(TaskState(task, "failed" if int(code) else "done", int(code), "as the job says"))
+        return found or [TaskState(0, "unknown", None, "the scheduler has forgotten it")]
+
+
+def planned(recipe: Recipe, site: Site, stages: Sequence[str], scheduler: Scheduler, place: Place) -> Iterator[str]:
+    """The scripts as they would be submitted, with names in place of the ids that are not known yet."""
+    for spec in _open(recipe, job_specs(recipe, site, place.folder / "recipe.yaml", stages or JOBS)):
+        yield render(spec, site, place, scheduler, tuple(f"ID_OF_{name}" for name in spec.after))
+
+
+def place_of(run: Path, token: str = "TOKEN") -> Place:
+    """Where the files of a run's submission go."""
+    return Place((run / FOLDER).resolve(), Path.cwd(), token)
+
+
+def submit(recipe: Recipe, site: Site, cluster: str, stages: Sequence[str] = ()) -> Submission:
+    """Submit stages as jobs that wait for each other: all of them, or none.
+
+    Args:
+        recipe: what to run.
+        site: where.
+        cluster: name of the site, for `jobs.json`.
+        stages: some of `JOBS`; none: all. Those at the front that are done are left out.
+
+    Raises:
+        InputError: wrong settings, a stage that is submitted already, or one whose data nobody makes.
+        Refused: the scheduler's own words; what it had accepted is cancelled.
+    """
+    check(recipe)
+    run = recipe.output
+    before = Submission(run) if (run / FOLDER / _JOBS).exists() else None
+    place = place_of(run, secrets.token_hex(8))
+    specs = _open(recipe, job_specs(recipe, site, place.folder / "recipe.yaml", stages or JOBS))
+    if not specs:
+        raise InputError(f"{run}: these stages are done; nothing to submit")
+    active = before.active() if before else {}
+    for spec in specs:
+        if spec.name in active:
+            raise InputError(
+                f"{spec.name} of {run} is submitted already (job {active[spec.name].id}); "
+                f"`xllms cancel {run} --stage {spec.name}` first"
+            )
+    waits = _waits_for(recipe, specs[0], active)
+    if waits and before and before.cluster != cluster:
+        raise InputError(f"{specs[0].name} waits for a job on `{before.cluster}`; submit it there")
+    if before and active:
+        place = Place(place.folder, place.work, (place.folder / "token").read_text(encoding="utf-8").strip())
+    _write_files(recipe, specs, place)
+    jobs = _accepted(specs, site, place, waits)
+    kept = [job for job in (before.jobs if before else ()) if job.name not in {new.name for new in jobs}]
+    scheduler = scheduler_of(site, place.folder)
+    try:
+        noted = sorted([*kept, *jobs], key=lambda job: JOBS.index(job.name))
+        value = {"cluster": cluster, "site": site.model_dump(mode="json"), "jobs": [vars(job) for job in noted]}
+        write_atomic(place.folder / _JOBS, json.dumps(value, indent=1) + "\n")
+        scheduler.release([job.id for job in jobs])
+    except XllmsError:
+        _take_back(scheduler, jobs)
+        raise
+    return Submission(run)
+
+
+def _open(recipe: Recipe, specs: Sequence[JobSpec]) -> list[JobSpec]:
+    """Without the stages at the front that are done."""
+    found: list[JobSpec] = []
+    for spec in specs:
+        done = (recipe.output / spec.name / MANIFEST).exists() and spec.name not in _ALWAYS
+        if found or not done:
+            found.append(spec)
+    if found:
+        first = found[0]
+        found[0] = JobSpec(**{**vars(first), "after": ()})
+    return found
+
+
+def _waits_for(recipe: Recipe, first: JobSpec, active: dict[str, Job]) -> tuple[str, ...]:
+    """Ids of jobs submitted earlier that the first job needs.
+
+    Raises:
+        InputError: the stage before it is neither done nor under way.
+    """
+    at = JOBS.index(first.name)
+    earlier = [active[name].id for name in JOBS[:at] if name in active]
+    if earlier:
+        return (earlier[-1],)
+    needed = "evaluation" if first.name == "report" else JOBS[at - 1]
+    if at and not (recipe.output / needed / MANIFEST).exists():
+        optional = first.name == "evaluation" or (first.name == "dpo" and recipe.dpo.data)
+        if not optional:
+            raise InputError(f"{first.name} needs {needed}, which is neither done nor submitted; add --stage {needed}")
+    return ()
+
+
+def _write_files(recipe: Recipe, specs: Sequence[JobSpec], place: Place) -> None:
+    folder = place.folder
+    for mark in _MARKS:
+        for spec in specs:
+            for path in (folder / mark).glob(f"{spec.name}*"):
+                path.unlink(missing_ok=True)
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "token", place.token + "\n")
+    dumped = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomic(folder / "recipe.yaml", dumped)
+
+
+def _accepted(specs: Sequence[JobSpec], site: Site, place: Place, waits: tuple[str, ...]) -> list[Job]:
+    """All jobs submitted and held; where one is refused, none is left."""
+    scheduler = scheduler_of(site, place.folder)
+    jobs: list[Job] = []
+    try:
+        for spec in specs:
+            ids = {job.name: job.id for job in jobs}
+            script = place.folder / "scripts" / f"{spec.name}.sh"
+            after = tuple(ids[name] for name in spec.after) or waits
+            write_atomic(script, render(spec, site, place, scheduler, after))
+            script.chmod(0o755)
+            jobs.append(Job(spec.name, scheduler.submit(script), spec.tasks, round(time.time(), 1)))
+            waits = ()
+    except BaseException as error:
+        left = _take_back(scheduler, jobs)
+        if isinstance(error, XllmsError):
+            more = f"; and could not be taken back: job {', '.join(left)}" if left else "; nothing was submitted"
+            raise type(error)(f"{error}{more}") from None
+        raise
+    return jobs
+
+
+def _take_back(scheduler: Scheduler, jobs: Sequence[Job]) -> list[str]:
+    """Cancel held jobs; the ids of those that could not be."""
+    try:
+        if jobs:
+            scheduler.cancel([job.id for job in jobs])
+    except XllmsError:
+        return [job.id for job in jobs]
+    return []

@@ -1,0 +1,68 @@
+"""This machine as a cluster: the same jobs without a scheduler."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from tests.cluster.conftest import wait_until, xllms
+
+SITE = """\
+here: {scheduler: local, parts: 2, environment: {OMP_NUM_THREADS: "1"}}
+"""
+
+
+def rows(work: Path) -> dict[str, dict[str, str]]:
+    return {row["job"]: row for row in json.loads(xllms(work, "status", "run", "--json"))["jobs"]}
+
+
+def test_a_run_ends_well_and_a_failed_one_says_so(work: Path) -> None:
+    (work / "clusters.yaml").write_text(SITE)
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--wait", "--set", "model.name=/nowhere/model", code=2)
+    found = rows(work)
+    assert (found["instructions"]["exit"], found["sft"]["exit"]) == ("0", "2")
+    assert found["report"]["state"].startswith("cancelled")
+    # The stage that failed, and those after it, once more: with a model that is there.
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--wait")
+    found = rows(work)
+    assert {row["stage"] for row in found.values()} == {"done"}
+    assert found["evaluation"]["state"] == "2 done"
+    assert "report.html" in xllms(work, "logs", "run", "--stage", "report")
+
+
+def test_cancel_ends_what_runs(work: Path) -> None:
+    (work / "clusters.yaml").write_text(SITE)
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--set", "sft.epochs=50", "--set", "sft.max_steps=300")
+    wait_until(lambda: (work / "run/sft/metrics.jsonl").exists(), 60, "sft never began")
+    assert "sft: job 2 is cancelled" in xllms(work, "cancel", "run")
+    wait_until(lambda: rows(work)["sft"]["state"].startswith("cancelled"), 30)
+    assert rows(work)["report"]["state"].startswith("cancelled")
+
+
+def test_a_dead_runner_is_seen(work: Path) -> None:
+    (work / "clusters.yaml").write_text(SITE)
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--set", "sft.epochs=50", "--set", "sft.max_steps=300")
+    wait_until(lambda: (work / "run/sft/started.json").exists(), 60, "sft never began")
+    note = json.loads((work / "run/cluster/local/2.json").read_text())
+    os.kill(note["runner"], signal.SIGKILL)
+    os.killpg(note["group"], signal.SIGKILL)
+    wait_until(lambda: "runner is gone" in rows(work)["sft"]["state"], 30)
+
+
+def test_mistakes_are_one_line(work: Path) -> None:
+    assert "needs instructions" in xllms(work, "submit", "recipe.yaml", "--cluster", "local", "--stage", "sft", code=2)
+    assert "there is no such stage" in xllms(
+        work, "submit", "recipe.yaml", "--cluster", "local", "--stage", "x", code=2
+    )
+    assert "nothing of this run was submitted" in xllms(work, "status", "run", code=2)
+    (work / "clusters.yaml").write_text("far: {scheduler: slurm}\nfarther: {scheduler: lsf}\n")
+    path = os.environ["PATH"]
+    try:
+        os.environ["PATH"] = "/nowhere"
+        for name, command in (("far", "sbatch"), ("farther", "bsub")):
+            said = xllms(work, "submit", "recipe.yaml", "--cluster", name, code=2)
+            assert f"`{command}` is not found" in said
+            assert len(said.strip().splitlines()) == 1
+    finally:
+        os.environ["PATH"] = path
+    assert not (work / "run/cluster/jobs.json").exists()

@@ -5,6 +5,8 @@ and however often they are killed, the files are the same.
 """
 
 import multiprocessing
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +18,7 @@ from xllms.errors import InputError, XllmsError
 Unit = TypeVar("Unit")
 Work = Callable[[Unit], object]
 Executor = Literal["here", "processes", "ray"]
+_JOINING = 120.0  # seconds that a cluster of several nodes may take to be whole
 
 
 def run_units(
@@ -100,6 +103,12 @@ class _Actor(Generic[Unit]):
         return unit
 
 
+def _room(ray: Any) -> tuple[dict[str, float], int]:
+    """What the cluster has, and how many actors find a place in it."""
+    there: dict[str, float] = ray.cluster_resources()
+    return there, int(there["GPU"] if there.get("GPU") else there.get("CPU", 0))
+
+
 def _on_ray(make: Callable[[], Work[Unit]], units: Sequence[Unit], workers: int) -> Iterator[Unit]:
     try:
         import ray
@@ -108,8 +117,11 @@ def _on_ray(make: Callable[[], Work[Unit]], units: Sequence[Unit], workers: int)
         raise InputError("executor: ray: not installed; run `pip install ray`, or take executor: processes") from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
-    there = ray.cluster_resources()
-    room = int(there["GPU"] if there.get("GPU") else there.get("CPU", 0))
+    there, room = _room(ray)
+    deadline = time.monotonic() + (_JOINING if os.environ.get("RAY_ADDRESS") else 0)
+    while workers > room and time.monotonic() < deadline:  # a job's nodes join one after the other
+        time.sleep(1)
+        there, room = _room(ray)
     if workers > room:  # an actor without a place would wait for ever
         raise InputError(
             f"executor: ray: {workers} workers, and the cluster has {room} {'GPUs' if there.get('GPU') else 'CPUs'}; "

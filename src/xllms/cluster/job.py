@@ -81,7 +81,7 @@ def resources(site: Site, job: str) -> Resources:
     needs, per_node = site.needs(job), site.gpus_per_node
     gpus = needs.gpus if needs.gpus is not None else (1 if per_node and job in ON_GPU else 0)
     nodes = needs.nodes or (max(1, gpus // per_node) if per_node else 1)
-    together = gpus or (needs.processes or 1 if job in TRAINING else 1)
+    together = gpus or (needs.processes if job in TRAINING and needs.processes else nodes)
     for what, number in (("GPUs", gpus), ("processes", together)):
         if number % nodes:
             raise InputError(f"{job}: {number} {what} do not divide among {nodes} nodes; change gpus or nodes")

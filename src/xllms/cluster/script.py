@@ -103,6 +103,7 @@ $put_back
     fi
   fi
 fi
+[ "$$code" -ne $put_back_code ] || code=1  # a scheduler would take it for a wish to come back
 echo $job "$$code" >"$$folder/ended/$$name"
 exit "$$code"
 """)
@@ -136,6 +137,7 @@ def render(spec: JobSpec, site: Site, place: Place, dialect: Dialect, after: tup
         launch=_launch(spec, site, dialect),
         kept=f'{{ {stopped} || [ "$code" -eq {PUT_BACK} ]; }}',
         limit=site.requeues,
+        put_back_code=PUT_BACK,
         put_back="\n".join(f"      {line}" for line in dialect.put_back.splitlines()),
     )
 

@@ -44,7 +44,11 @@ class Slurm:
 
     task = '"$SLURM_ARRAY_TASK_ID"'
     job = '"${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}"'
-    nodes = 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+    # srun does not take --cpus-per-task from its job since 22.05.
+    nodes = (
+        'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
+        'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'
+    )
     each_node = "srun --nodes NODES --ntasks NODES --ntasks-per-node 1"
     on_head = '[ "$SLURM_NODEID" = 0 ]'
     own_log = False

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+#BSUB -J "xllms-dpo-xllama-100"
+#BSUB -q batch
+#BSUB -P nlp
+#BSUB -n 32
+#BSUB -R "span[ptile=16] rusage[mem=131072]"
+#BSUB -gpu "num=4:mode=exclusive_process:gmodel=a100"
+#BSUB -W 48:00
+#BSUB -wa USR1
+#BSUB -wt 2
+#BSUB -r
+#BSUB -Q "75"
+#BSUB -o /shared/runs/xllama-100/cluster/logs/dpo.lsf.log
+#BSUB -w "done(103)"
+#BSUB -ti
+# Job dpo of /shared/runs/xllama-100, written by `xllms submit`
+set -uo pipefail
+folder=/shared/runs/xllama-100/cluster
+task=0
+name=dpo
+exec >>"$folder/logs/$name.log" 2>&1
+cd /shared/xllms || exit 2
+module load cuda/12.8
+export HF_HOME='/shared/hf cache'
+export PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=4
+source /shared/xllms/.venv/bin/activate
+sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
+blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
+sees || { blind; exit 2; }
+
+stop="$folder/signals/$name"
+rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
+export XLLMS_STOP_FILE="$stop"
+echo "$LSB_JOBID" >>"$folder/starts/$name" || exit 1
+work="" signalled="" code=0
+warned() { signalled=1; : >"$stop";  }
+trap warned USR1 TERM
+
+run() {  # waits through signals, and keeps the code of the work
+  [ -e "$stop" ] && return
+  "$@" &
+  work=$!
+  while :; do
+    signalled=""
+    wait "$work"; last=$?
+    [ "$last" -eq 127 ] || code=$last
+    [ -n "$signalled" ] || break
+  done
+}
+
+hosts=$(awk '!seen[$0]++' "$LSB_DJOB_HOSTFILE" | paste -sd " " -); head=${hosts%% *}
+port=$((20000 + "$LSB_JOBID" % 20000))
+export folder; export -f sees blind
+blaunch -z "$hosts" bash -c 'sees || { blind; exit 2; }' || exit 2
+run blaunch -z "$hosts" python -m torch.distributed.run --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint "$head:$port" --rdzv-id "$LSB_JOBID" --max-restarts 0 -m xllms dpo /shared/runs/xllama-100/cluster/recipe.yaml
+if [ "$code" -ne 0 ] || [ -e "$stop" ]; then
+  if { [ -e "$stop.yielded" ] || [ "$code" -eq 75 ]; } && [ ! -e "$folder/cancelled/dpo" ]; then
+    if [ "$(wc -l <"$folder/starts/$name")" -le 20 ]; then
+      echo "xllms: stopped as asked; the job is put back into the queue" >&2
+      exit 75
+    else
+      echo "xllms: started $(wc -l <"$folder/starts/$name") times and not done; give it more time (site.time)" >&2
+    fi
+  fi
+fi
+[ "$code" -ne 75 ] || code=1  # a scheduler would take it for a wish to come back
+echo "$LSB_JOBID" "$code" >"$folder/ended/$name"
+exit "$code"

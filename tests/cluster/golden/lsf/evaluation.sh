@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+#BSUB -J "xllms-evaluation-xllama-100[1-16]%8"
+#BSUB -q batch
+#BSUB -P nlp
+#BSUB -n 16
+#BSUB -R "span[hosts=1] rusage[mem=131072]"
+#BSUB -gpu "num=1:mode=exclusive_process:gmodel=a100"
+#BSUB -W 24:00
+#BSUB -wa USR1
+#BSUB -wt 2
+#BSUB -r
+#BSUB -Q "75"
+#BSUB -o /shared/runs/xllama-100/cluster/logs/evaluation-%I.lsf.log
+#BSUB -w "done(104)"
+#BSUB -ti
+# Job evaluation of /shared/runs/xllama-100, written by `xllms submit`
+set -uo pipefail
+folder=/shared/runs/xllama-100/cluster
+task="$LSB_JOBINDEX"
+name=evaluation-"$task"
+exec >>"$folder/logs/$name.log" 2>&1
+cd /shared/xllms || exit 2
+module load cuda/12.8
+export HF_HOME='/shared/hf cache'
+export PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=16
+source /shared/xllms/.venv/bin/activate
+sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
+blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
+sees || { blind; exit 2; }
+
+stop="$folder/signals/$name"
+rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
+export XLLMS_STOP_FILE="$stop"
+echo "$LSB_JOBID" >>"$folder/starts/$name" || exit 1
+work="" signalled="" code=0
+warned() { signalled=1; : >"$stop"; [ -z "$work" ] || kill -TERM "$work" 2>/dev/null; }
+trap warned USR1 TERM
+
+run() {  # waits through signals, and keeps the code of the work
+  [ -e "$stop" ] && return
+  "$@" &
+  work=$!
+  while :; do
+    signalled=""
+    wait "$work"; last=$?
+    [ "$last" -eq 127 ] || code=$last
+    [ -n "$signalled" ] || break
+  done
+}
+
+run python -m xllms evaluate /shared/runs/xllama-100/cluster/recipe.yaml --part "$task"/16
+if [ "$code" -ne 0 ] || [ -e "$stop" ]; then
+  if { [ -e "$stop" ] || [ "$code" -eq 75 ]; } && [ ! -e "$folder/cancelled/evaluation" ]; then
+    if [ "$(wc -l <"$folder/starts/$name")" -le 20 ]; then
+      echo "xllms: stopped as asked; the job is put back into the queue" >&2
+      exit 75
+    else
+      echo "xllms: started $(wc -l <"$folder/starts/$name") times and not done; give it more time (site.time)" >&2
+    fi
+  fi
+fi
+[ "$code" -ne 75 ] || code=1  # a scheduler would take it for a wish to come back
+echo "$LSB_JOBID" "$code" >"$folder/ended/$name"
+exit "$code"

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=xllms-dpo-xllama-100
+#SBATCH --partition=batch
+#SBATCH --account=nlp
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --mem=131072M
+#SBATCH --gres=gpu:a100:4
+#SBATCH --time=48:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=/shared/runs/xllama-100/cluster/logs/dpo.log
+#SBATCH --dependency=afterok:103
+#SBATCH --kill-on-invalid-dep=yes
+# Job dpo of /shared/runs/xllama-100, written by `xllms submit`
+set -uo pipefail
+folder=/shared/runs/xllama-100/cluster
+task=0
+name=dpo
+cd /shared/xllms || exit 2
+module load cuda/12.8
+export HF_HOME='/shared/hf cache'
+export PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=4
+source /shared/xllms/.venv/bin/activate
+sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
+blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
+sees || { blind; exit 2; }
+
+stop="$folder/signals/$name"
+rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
+export XLLMS_STOP_FILE="$stop"
+echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" >>"$folder/starts/$name" || exit 1
+work="" signalled="" code=0
+warned() { signalled=1; : >"$stop";  }
+trap warned USR1 TERM
+
+run() {  # waits through signals, and keeps the code of the work
+  [ -e "$stop" ] && return
+  "$@" &
+  work=$!
+  while :; do
+    signalled=""
+    wait "$work"; last=$?
+    [ "$last" -eq 127 ] || code=$last
+    [ -n "$signalled" ] || break
+  done
+}
+
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" % 20000))
+export folder; export -f sees blind
+srun --nodes 2 --ntasks 2 --ntasks-per-node 1 bash -c 'sees || { blind; exit 2; }' || exit 2
+run srun --nodes 2 --ntasks 2 --ntasks-per-node 1 python -m torch.distributed.run --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint "$head:$port" --rdzv-id "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" --max-restarts 0 -m xllms dpo /shared/runs/xllama-100/cluster/recipe.yaml
+if [ "$code" -ne 0 ] || [ -e "$stop" ]; then
+  if { [ -e "$stop.yielded" ] || [ "$code" -eq 75 ]; } && [ ! -e "$folder/cancelled/dpo" ]; then
+    if [ "$(wc -l <"$folder/starts/$name")" -le 20 ]; then
+      echo "xllms: stopped as asked; the job is put back into the queue" >&2
+      if scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q " JobState=RUNNING "; then
+        scontrol requeue "$SLURM_JOB_ID" && exit 75
+      fi
+    else
+      echo "xllms: started $(wc -l <"$folder/starts/$name") times and not done; give it more time (site.time)" >&2
+    fi
+  fi
+fi
+[ "$code" -ne 75 ] || code=1  # a scheduler would take it for a wish to come back
+echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" "$code" >"$folder/ended/$name"
+exit "$code"

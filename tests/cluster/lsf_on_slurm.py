@@ -118,8 +118,8 @@ def bjobs(words: list[str]) -> None:
 
 
 def blaunch(words: list[str]) -> None:
-    assert words[0] == "-z"
-    started = [subprocess.Popen(words[2:]) for _ in words[1].split()]
+    assert (words[0], words[2]) == ("-z", "-no-shell")
+    started = [subprocess.Popen(words[3:]) for _ in words[1].split()]
     sys.exit(max(one.wait() for one in started))
 
 

@@ -39,7 +39,7 @@ class Lsf:
     task = '"$LSB_JOBINDEX"'
     job = '"$LSB_JOBID"'
     nodes = 'hosts=$(awk \'!seen[$0]++\' "$LSB_DJOB_HOSTFILE" | paste -sd " " -); head=${hosts%% *}'
-    each_node = 'blaunch -z "$hosts"'
+    each_node = 'blaunch -z "$hosts" -no-shell'
     on_head = '[ "$(hostname -s)" = "${head%%.*}" ]'
     put_back = f"exit {PUT_BACK}"
     own_log = True  # LSF does not save the output of a run that is put back

@@ -67,10 +67,10 @@ name=$name
 ${redirect}\
 cd $work || exit 2
 $setup
-sees() { [ "$$(cat "$$folder/token" 2>/dev/null)" = $token ]; }
-blind() { echo "xllms: $$(hostname) does not see $$folder as the submitting machine does; it must be shared" >&2; }
-mkdir -p "$$folder/signals" "$$folder/starts" "$$folder/ended" 2>/dev/null
-sees || { blind; exit 2; }
+sees='[ "$$(cat "$$0/token" 2>/dev/null)" = $token ] ||
+  { echo "xllms: $$(hostname) does not see $$0 as the submitting machine does; it must be shared" >&2; exit 2; }'
+bash -c "$$sees" "$$folder" || exit 2
+mkdir -p "$$folder/signals" "$$folder/starts" "$$folder/ended" || exit 1
 
 stop="$$folder/signals/$$name"
 rm -f "$$stop" "$$stop.yielded" "$$folder/ended/$$name"
@@ -167,8 +167,7 @@ def _launch(spec: JobSpec, site: Site, dialect: Dialect) -> str:
     lines = [
         dialect.nodes,
         f"port=$((20000 + {dialect.job} % 20000))",
-        "export folder; export -f sees blind",
-        f"{each} bash -c 'sees || {{ blind; exit 2; }}' || exit 2",
+        f'{each} bash -c "$sees" "$folder" || exit 2',
     ]
     if spec.launch == "torchrun":
         lines.append(

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from io import StringIO
 
@@ -185,6 +185,7 @@ def _key(name: str) -> str:
     return " ".join(re.sub(r"[\s\-_(),.'’ʻ`]+", " ", bare).split())
 
 
+@lru_cache(maxsize=4096)  # every row of a file names its language
 def _find(name: str) -> Language | None:
     return _by_name().get(_key(name)) or _find_tag(name)
 

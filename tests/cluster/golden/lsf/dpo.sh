@@ -25,10 +25,10 @@ export HF_HOME='/shared/hf cache'
 export PYTHONUNBUFFERED=1
 export OMP_NUM_THREADS=4
 source /shared/xllms/.venv/bin/activate
-sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
-blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
-mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
-sees || { blind; exit 2; }
+sees='[ "$(cat "$0/token" 2>/dev/null)" = a1b2c3d4e5f60718 ] ||
+  { echo "xllms: $(hostname) does not see $0 as the submitting machine does; it must be shared" >&2; exit 2; }'
+bash -c "$sees" "$folder" || exit 2
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" || exit 1
 
 stop="$folder/signals/$name"
 rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
@@ -52,9 +52,8 @@ run() {  # waits through signals, and keeps the code of the work
 
 hosts=$(awk '!seen[$0]++' "$LSB_DJOB_HOSTFILE" | paste -sd " " -); head=${hosts%% *}
 port=$((20000 + "$LSB_JOBID" % 20000))
-export folder; export -f sees blind
-blaunch -z "$hosts" bash -c 'sees || { blind; exit 2; }' || exit 2
-run blaunch -z "$hosts" python -m torch.distributed.run --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint "$head:$port" --rdzv-id "$LSB_JOBID" --max-restarts 0 -m xllms dpo /shared/runs/xllama-100/cluster/recipe.yaml
+blaunch -z "$hosts" -no-shell bash -c "$sees" "$folder" || exit 2
+run blaunch -z "$hosts" -no-shell python -m torch.distributed.run --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint "$head:$port" --rdzv-id "$LSB_JOBID" --max-restarts 0 -m xllms dpo /shared/runs/xllama-100/cluster/recipe.yaml
 if [ "$code" -ne 0 ] || [ -e "$stop" ]; then
   if { [ -e "$stop.yielded" ] || [ "$code" -eq 75 ]; } && [ ! -e "$folder/cancelled/dpo" ]; then
     if [ "$(wc -l <"$folder/starts/$name")" -le 20 ]; then

@@ -25,10 +25,10 @@ export HF_HOME='/shared/hf cache'
 export PYTHONUNBUFFERED=1
 export OMP_NUM_THREADS=16
 source /shared/xllms/.venv/bin/activate
-sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
-blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
-mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
-sees || { blind; exit 2; }
+sees='[ "$(cat "$0/token" 2>/dev/null)" = a1b2c3d4e5f60718 ] ||
+  { echo "xllms: $(hostname) does not see $0 as the submitting machine does; it must be shared" >&2; exit 2; }'
+bash -c "$sees" "$folder" || exit 2
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" || exit 1
 
 stop="$folder/signals/$name"
 rm -f "$stop" "$stop.yielded" "$folder/ended/$name"

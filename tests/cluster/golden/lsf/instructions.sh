@@ -22,10 +22,10 @@ export HF_HOME='/shared/hf cache'
 export PYTHONUNBUFFERED=1
 export OMP_NUM_THREADS=16
 source /shared/xllms/.venv/bin/activate
-sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
-blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
-mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
-sees || { blind; exit 2; }
+sees='[ "$(cat "$0/token" 2>/dev/null)" = a1b2c3d4e5f60718 ] ||
+  { echo "xllms: $(hostname) does not see $0 as the submitting machine does; it must be shared" >&2; exit 2; }'
+bash -c "$sees" "$folder" || exit 2
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" || exit 1
 
 stop="$folder/signals/$name"
 rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
@@ -49,10 +49,9 @@ run() {  # waits through signals, and keeps the code of the work
 
 hosts=$(awk '!seen[$0]++' "$LSB_DJOB_HOSTFILE" | paste -sd " " -); head=${hosts%% *}
 port=$((20000 + "$LSB_JOBID" % 20000))
-export folder; export -f sees blind
-blaunch -z "$hosts" bash -c 'sees || { blind; exit 2; }' || exit 2
+blaunch -z "$hosts" -no-shell bash -c "$sees" "$folder" || exit 2
 export RAY_ADDRESS="$head:$port" port
-blaunch -z "$hosts" bash -c '
+blaunch -z "$hosts" -no-shell bash -c '
   if [ "$(hostname -s)" = "${head%%.*}" ]; then exec python -m ray.scripts.scripts start --head --port "$port" --include-dashboard false --block; fi
   until python -m ray.scripts.scripts start --address "$RAY_ADDRESS" --block; do sleep 2; done' >>"$folder/logs/$name.ray.log" 2>&1 &
 ray=$!

@@ -22,10 +22,10 @@ export HF_HOME='/shared/hf cache'
 export PYTHONUNBUFFERED=1
 export OMP_NUM_THREADS=16
 source /shared/xllms/.venv/bin/activate
-sees() { [ "$(cat "$folder/token" 2>/dev/null)" = a1b2c3d4e5f60718 ]; }
-blind() { echo "xllms: $(hostname) does not see $folder as the submitting machine does; it must be shared" >&2; }
-mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" 2>/dev/null
-sees || { blind; exit 2; }
+sees='[ "$(cat "$0/token" 2>/dev/null)" = a1b2c3d4e5f60718 ] ||
+  { echo "xllms: $(hostname) does not see $0 as the submitting machine does; it must be shared" >&2; exit 2; }'
+bash -c "$sees" "$folder" || exit 2
+mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" || exit 1
 
 stop="$folder/signals/$name"
 rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
@@ -48,9 +48,9 @@ run() {  # waits through signals, and keeps the code of the work
 }
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 port=$((20000 + "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" % 20000))
-export folder; export -f sees blind
-srun --nodes 2 --ntasks 2 --ntasks-per-node 1 bash -c 'sees || { blind; exit 2; }' || exit 2
+srun --nodes 2 --ntasks 2 --ntasks-per-node 1 bash -c "$sees" "$folder" || exit 2
 export RAY_ADDRESS="$head:$port" port
 srun --nodes 2 --ntasks 2 --ntasks-per-node 1 bash -c '
   if [ "$SLURM_NODEID" = 0 ]; then exec python -m ray.scripts.scripts start --head --port "$port" --include-dashboard false --block; fi

@@ -12,8 +12,6 @@ from pathlib import Path
 from tests.cluster.conftest import queue, wait_until, write_site, xllms
 from tests.cluster.lsf_on_slurm import FLAGS, VALUED
 from tests.cluster.test_slurm import come_back
-from tests.conftest import write_recipe
-from tests.test_pipeline import contents, finish
 from xllms.cluster.submission import Submission
 
 # Of the bsub reference of IBM Spectrum LSF 10.1.
@@ -29,12 +27,12 @@ def test_only_documented_options_are_used(work: Path) -> None:
     assert VALUED | FLAGS == DOCUMENTED
 
 
-def test_two_nodes_train_together_and_a_run_put_aside_ends_well(
-    lsf: Path, work: Path, tmp_path: Path, tiny_model_folder: Path
-) -> None:
+def test_two_nodes_train_together_and_a_run_put_aside_ends_well(lsf: Path, work: Path) -> None:
     # `processes` on `nodes`: two torch processes with gloo, each under a torchrun of its own as on a node of its own.
     write_site(work, "lsf", "  stages: {sft: {nodes: 2, processes: 2}}\n")
-    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--set", "sft.epochs=4", "--set", "sft.max_steps=24")
+    stages = [word for name in ("instructions", "sft", "evaluation") for word in ("--stage", name)]
+    longer = ("--set", "sft.epochs=4", "--set", "sft.max_steps=24")
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", *stages, *longer)
     job = Submission(work / "run").find("sft").id
     wait_until(lambda: (work / "run/sft/checkpoints/checkpoint-2/complete").exists(), 200, "sft never began")
     subprocess.run(["scancel", "--signal=USR1", "--batch", job], check=True)
@@ -46,14 +44,6 @@ def test_two_nodes_train_together_and_a_run_put_aside_ends_well(
     assert found["evaluation"]["state"] == "3 done"
     assert json.loads((work / "run/sft/manifest.json").read_text())["counts"]["processes"] == 2
     assert "put back into the queue" in xllms(work, "logs", "run", "--stage", "sft")
-
-    recipe = write_recipe(tmp_path / "alone", tiny_model_folder)
-    recipe.write_text(recipe.read_text().replace("max_steps: 6", "max_steps: 24, epochs: 4"))
-    finish(recipe)
-    want, got = contents(tmp_path / "alone" / "run"), contents(work / "run")
-    # Two processes sum in another order: only what does not hang on the last bit of a weight is compared.
-    assert got.keys() == want.keys()
-    assert {name for name in want if name.startswith("instructions/") and got[name] != want[name]} == set()
 
 
 def test_a_refusal_is_quoted_and_nothing_is_left_behind(lsf: Path, work: Path) -> None:

@@ -262,3 +262,17 @@ def test_a_hundred_languages_of_three_models_take_seconds() -> None:
         for a, b in itertools.combinations(models, 2):
             paired(a, b)
     assert 10 * (time.process_time() - before) < 30
+
+
+def test_a_rate_is_not_taken_for_other_because_fewer_items_count() -> None:
+    # One wrong answer of five that can be told, and none of twenty.
+    few = rate([1] + [0] * 19, [1] * 5 + [0] * 15)
+    all_ = rate([0] * 20, [1] * 20)
+    found = paired(few, all_)
+    assert found.difference == pytest.approx(-0.2)
+    assert found.p > 0.3
+    # Where no item counts in both, nothing is known.
+    assert paired(rate([1, 0], [1, 0]), rate([0, 0], [0, 1])).p == 1.0
+    # A difference in items that count in both is still found.
+    wrong = rate([1] * 20 + [0] * 5, [1] * 20 + [0] * 5)
+    assert paired(wrong, rate([0] * 25, [1] * 25)).p < 0.01

@@ -13,7 +13,7 @@ leave open: of ten, Wilson's interval says, up to 28 % may still be others.
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -103,7 +103,9 @@ def paired(
 
     The interval is a paired bootstrap's; p is that of a two-sided permutation test (approximate randomisation: the two
     models' answers to an item are swapped or not), (extreme + 1) / (draws + 1). Where few permutations are as extreme,
-    more are drawn: with 1,000, no language of a hundred could pass Holm's correction at 5 %.
+    more are drawn: with 1,000, no language of a hundred could pass Holm's correction at 5 %. Of a rate, p is over the
+    items that count in both models or in neither: swapped with the others, how many can be told would pass for the
+    rate (one wrong answer of five against none of twenty gave p 0.0016).
 
     Args:
         a: statistics of one model.
@@ -121,11 +123,26 @@ def paired(
     if math.isnan(difference):
         return PairedTest(difference, math.nan, math.nan, 1.0)
     low, high = _interval_of_difference(a, b, draws, seed, top)
-    extreme = _extreme(a, b, difference, draws, seed)
+    alike = _count_alike(a, b)
+    if not alike.any():
+        return PairedTest(difference, low, high, 1.0)
+    a, b = replace(a, rows=a.rows[alike]), replace(b, rows=b.rows[alike])
+    tested = value(b) - value(a)
+    if math.isnan(tested):
+        return PairedTest(difference, low, high, 1.0)
+    extreme = _extreme(a, b, tested, draws, seed)
     if extreme < _FEW:
         draws *= _MORE
-        extreme = _extreme(a, b, difference, draws, seed)
+        extreme = _extreme(a, b, tested, draws, seed)
     return PairedTest(difference, low, high, (extreme + 1) / (draws + 1))
+
+
+def _count_alike(a: ItemStatistics, b: ItemStatistics) -> NDArray[np.bool_]:
+    """(items,) whether an item counts for as much in both models; a metric other than a share takes them all."""
+    if not a.outcomes:
+        return np.ones(len(a.rows), dtype=np.bool_)
+    alike: NDArray[np.bool_] = (a.rows[:, 1::2] == b.rows[:, 1::2]).all(axis=1)
+    return alike
 
 
 def _extreme(a: ItemStatistics, b: ItemStatistics, difference: float, draws: int, seed: int) -> int:

@@ -26,7 +26,7 @@ here:
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Folder of a running Slurm; `SLURM_CONF` names it."""
     if shutil.which("sbatch") is None or shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is None:

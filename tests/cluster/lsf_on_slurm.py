@@ -27,7 +27,7 @@ export LSB_JOBID="${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}" LSB_JOBINDEX="${{SLURM
 export LSB_DJOB_HOSTFILE={hosts}
 bash {script} &
 work=$!
-trap 'again=1; kill -USR1 $work' USR1
+trap 'again=1; kill -USR1 $work $(pgrep -P $work -d " ")' USR1  # LSF signals every process
 trap 'again=1; kill -TERM $work' TERM
 while :; do again=; wait $work; code=$?; [ -n "$again" ] || break; done
 for value in {put_back}; do
@@ -91,7 +91,7 @@ def bsub(words: list[str]) -> None:
 
 
 def bjobs(words: list[str]) -> None:
-    if words[:4] != ["-a", "-o", "jobid jobindex stat exit_code", "-json"]:
+    if words[:4] != ["-a", "-o", "jobid jobindex stat exit_code exit_reason", "-json"]:
         sys.exit(f"bjobs: {words}: Illegal option")
     rows: list[dict[str, str]] = []
     for job in words[4:]:
@@ -106,14 +106,18 @@ def bjobs(words: list[str]) -> None:
                 state = "PSUSP"
             code, _, signal = fields["ExitCode"].partition(":")
             exit_code = str(128 + int(signal)) if int(signal) else code
+            why = ""
             if fields["JobState"] == "CANCELLED":
-                exit_code = "130"
+                orphan = fields.get("Reason", "") == "DependencyNeverSatisfied"
+                exit_code, why = "130", "TERM_ORPHAN_SYSTEM: orphan job" if orphan else "TERM_OWNER: killed by owner"
             numbers = []
             for first, last in re.findall(r"(\d+)(?:-(\d+))?", fields.get("ArrayTaskId", "0").partition("%")[0]):
                 numbers += range(int(first), int(last or first) + 1)
             for index in numbers:
                 shown = exit_code if state == "EXIT" else ""
-                rows.append({"JOBID": job, "JOBINDEX": str(index), "STAT": state, "EXIT_CODE": shown})
+                rows.append(
+                    {"JOBID": job, "JOBINDEX": str(index), "STAT": state, "EXIT_CODE": shown, "EXIT_REASON": why}
+                )
     print(json.dumps({"COMMAND": "bjobs", "JOBS": len(rows), "RECORDS": rows}))
 
 

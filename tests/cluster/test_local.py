@@ -67,3 +67,15 @@ def test_mistakes_are_one_line(work: Path) -> None:
     finally:
         os.environ["PATH"] = path
     assert not (work / "run/cluster/jobs.json").exists()
+
+
+def test_a_later_submission_waits_for_an_earlier_one_and_has_a_recipe_of_its_own(work: Path) -> None:
+    slow = "here: {scheduler: local, environment: {OMP_NUM_THREADS: '1'}, setup: [sleep 3]}\n"
+    (work / "clusters.yaml").write_text(slow)
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--stage", "instructions")
+    first = (work / "run/cluster/recipe-1.yaml").read_bytes()
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--stage", "sft", "--set", "sft.max_steps=2")
+    assert (work / "run/cluster/recipe-1.yaml").read_bytes() == first
+    assert rows(work)["sft"]["state"] == "waiting"
+    xllms(work, "status", "run", "--wait")
+    assert json.loads((work / "run/sft/manifest.json").read_text())["counts"]["steps"] == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import wait_until
+from xllms.cluster.calling import Refused
 from xllms.cluster.job import JobSpec, Resources
 from xllms.cluster.local import Local
 from xllms.cluster.lsf import Lsf
@@ -43,7 +44,7 @@ PLACE = Place(Path("/shared/runs/xllama-100/cluster"), Path("/shared/xllms"), "a
 def scripts(scheduler: str) -> dict[str, str]:
     """The paper's run as it would be submitted, ids counted from 101."""
     site = Site.model_validate({"scheduler": scheduler, **SITE})
-    specs = job_specs(load_recipe(RECIPES / "xllama-100.yaml"), site, PLACE.folder / "recipe.yaml")
+    specs = job_specs(load_recipe(RECIPES / "xllama-100.yaml"), site, PLACE.recipe)
     ids = {name: str(101 + number) for number, name in enumerate(JOBS)}
     own: Scheduler = Slurm() if scheduler == "slurm" else Lsf()
     return {spec.name: render(spec, site, PLACE, own, tuple(ids[name] for name in spec.after)) for spec in specs}
@@ -62,7 +63,9 @@ def test_the_papers_run_is_as_it_was_read(scheduler: str) -> None:
         assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False).stderr == ""
 
 
-def start(folder: Path, python: str, stage: str = "sft", requeues: int = 5) -> "subprocess.Popen[str]":
+def start(
+    folder: Path, python: str, stage: str = "sft", requeues: int = 5, setup: tuple[str, ...] = ()
+) -> "subprocess.Popen[str]":
     """A job's script as the local runner starts it; `python` is a shell script in Python's place."""
     place = Place(folder / "a run" / "cluster", folder, "token")
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,7 @@ def start(folder: Path, python: str, stage: str = "sft", requeues: int = 5) -> "
     (place.folder / "token").write_text("token\n")
     work = folder / "work.sh"
     work.write_text(python)
-    site = Site(scheduler="local", python=f"bash '{work}'", requeues=requeues)
+    site = Site(scheduler="local", python=f"bash '{work}'", requeues=requeues, setup=setup)
     spec = JobSpec(stage, ((stage, "recipe.yaml"),), Resources())
     script = folder / "job.sh"
     script.write_text(render(spec, site, place, Local(place.folder), ()))
@@ -129,3 +132,36 @@ def test_what_was_cancelled_or_came_back_too_often_stays_away(tmp_path: Path) ->
         assert start(folder, "exit 75", requeues=requeues).wait(20) == 1
         assert "put back" not in log(folder)
         assert (folder / "a run/cluster/ended/sft").read_text() == "7 1\n"
+
+
+def test_a_warning_before_the_work_began_is_no_success(tmp_path: Path) -> None:
+    assert start(tmp_path, "exit 0", setup=("kill -USR1 $$", "sleep 0.2")).wait(20) == 75
+    assert "put back" in log(tmp_path)
+    assert not (tmp_path / "a run/cluster/ended/sft").exists()
+
+
+def test_a_site_may_use_unset_variables_and_a_module_that_fails_ends_the_job(tmp_path: Path) -> None:
+    assert start(tmp_path / "a", "exit 0", setup=("echo $NOBODY_SET_THIS",)).wait(20) == 0
+    place = Place(tmp_path, tmp_path, "token")
+    site = Site(scheduler="local", modules=("gone",))
+    assert "module load gone || exit 2\n" in render(JobSpec("sft", (("sft",),), Resources()), site, place, Slurm(), ())
+
+
+@pytest.mark.parametrize(("own", "log"), [(Slurm(), "my run%%x[1]"), (Lsf(), "my run%x[1]")])
+def test_odd_folders_are_quoted(own: Scheduler, log: str) -> None:
+    place = Place(Path("/shared/my run%x[1]/cluster"), Path("/shared"), "token")
+    header = "\n".join(own.header(JobSpec("sft", (("sft",),), Resources()), Site(scheduler="slurm"), place, ()))
+    assert "xllms-sft-my_run_x_1_" in header
+    assert f'"/shared/{log}/cluster/logs/sft.' in header
+
+
+def test_a_scheduler_that_does_not_answer_is_not_one_that_forgot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("scontrol", "bjobs", "sacct"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'Unable to contact the controller' >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for own in (Slurm(), Lsf()):
+        with pytest.raises(Refused, match="Unable to contact"):
+            own.states({"7": 0})

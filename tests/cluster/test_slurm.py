@@ -66,6 +66,24 @@ def test_a_run_whose_training_is_put_aside_ends_with_the_same_bytes(
     assert [name for name in want if got[name] != want[name]] == []
 
 
+def test_a_job_whose_node_dies_is_started_again(empty_queue: Path, work: Path) -> None:
+    write_site(work, "slurm")
+    stages = ("--stage", "instructions", "--stage", "sft")
+    xllms(work, "submit", "recipe.yaml", "--cluster", "here", *stages, *LONGER)
+    job = Submission(work / "run").find("sft").id
+    wait_until(lambda: (work / "run/sft/checkpoints/checkpoint-2/complete").exists(), 120, "sft never began")
+    node = subprocess.run(["sinfo", "-h", "-o", "%n"], capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(["scontrol", "update", f"nodename={node}", "state=down", "reason=test"], check=True)
+    wait_until(lambda: state_of(job) == "PENDING", 60, "it was not put back")
+    assert not (work / "run/sft/manifest.json").exists(), "too late to prove anything"
+    time.sleep(3)
+    subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=True)
+    come_back(job)
+    xllms(work, "status", "run", "--wait")
+    assert rows(work)["sft"]["stage"] == "done"
+    assert len((work / "run/cluster/starts/sft").read_text().splitlines()) == 2
+
+
 def test_a_failed_stage_keeps_the_others_from_running_and_its_code_is_seen(empty_queue: Path, work: Path) -> None:
     write_site(work, "slurm")
     said = xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--set", "model.name=/nowhere/model")
@@ -109,8 +127,9 @@ def test_a_refusal_is_quoted_and_nothing_is_left_behind(empty_queue: Path, work:
 
 
 def test_a_node_that_sees_another_folder_says_so(empty_queue: Path, work: Path) -> None:
-    write_site(work, "slurm", "  setup: ['echo other >run/cluster/token']\n")
+    write_site(work, "slurm", "  options: ['--begin=now+5']\n")
     xllms(work, "submit", "recipe.yaml", "--cluster", "here", "--stage", "instructions")
+    (work / "run/cluster/token").write_text("of another run\n")
     xllms(work, "status", "run", "--wait", code=2)
     assert "does not see" in xllms(work, "logs", "run")
 

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from xllms.cluster.job import ACTIVE
+from xllms.cluster.local import Local
 from xllms.cluster.script import PUT_BACK
 from xllms.manifest import read_json, write_atomic
 
 _GRACE = 20  # seconds between SIGTERM and SIGKILL
+_LOOK = 2.0  # seconds between two looks at another runner's jobs
 
 
 class Runner:
@@ -26,7 +29,7 @@ class Runner:
     """
 
     def __init__(self, folder: Path, jobs: list[str]) -> None:
-        self.folder, self.jobs = folder, jobs
+        self.folder, self.jobs, self._known = folder, jobs, Local(folder.parent)
         for job in jobs:
             self._write(job, {**self._note(job), "runner": os.getpid()})
 
@@ -34,12 +37,20 @@ class Runner:
         """Run all; what waits for a job that did not end well is cancelled."""
         for job in self.jobs:
             note = self._note(job)
-            ended = [self._note(other)["tasks"].values() for other in note["after"]]
-            if any(task["state"] != "done" for tasks in ended for task in tasks):
+            if not self._all_done(job, note["after"]):
                 self._end(job, list(note["tasks"]), "cancelled", None)
                 continue
             for task in note["tasks"]:
                 self._task(job, task)
+
+    def _all_done(self, job: str, others: Sequence[str]) -> bool:
+        """Whether the jobs that this one waits for ended well; another runner may be at work on them."""
+        while not self._cancelled(job):
+            states = [one.state for tasks in self._known.states(dict.fromkeys(others, 0)).values() for one in tasks]
+            if not ACTIVE.intersection(states):
+                return all(state == "done" for state in states)
+            time.sleep(_LOOK)
+        return False
 
     def _task(self, job: str, task: str) -> None:
         code = PUT_BACK

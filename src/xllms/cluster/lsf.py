@@ -30,7 +30,8 @@ _STATES: dict[str, State] = {
 }
 _BYTES = {"KB": 1024.0, "MB": 1.0, "GB": 1 / 1024}
 _SUBMITTED = re.compile(r"Job <(\d+)>")
-_KILLED = frozenset({130, 143})  # by SIGINT or SIGTERM, which bkill sends
+# By bkill, or because the job it waited for failed; a memory or run limit is a failure.
+_CANCELLED = ("TERM_OWNER", "TERM_FORCE_OWNER", "TERM_ADMIN", "TERM_FORCE_ADMIN", "TERM_ORPHAN")
 
 
 class Lsf:
@@ -48,11 +49,11 @@ class Lsf:
         """The `#BSUB` lines."""
         asked = spec.resources
         slots = asked.cpus or 1
-        name = f"xllms-{spec.name}-{place.folder.parent.name}"
+        name = place.job_name(spec.name)
         if spec.tasks:
             name += f"[1-{spec.tasks}]" + (f"%{spec.at_once}" if spec.at_once else "")
         span = f"span[ptile={slots}]" if asked.nodes > 1 else "span[hosts=1]"
-        memory = f" rusage[mem={_memory(asked.memory, site)}]" if asked.memory else ""
+        memory = f" rusage[mem={_memory(asked.memory, site)}/host]" if asked.memory else ""
         gpu = f"num={asked.gpus}:mode=exclusive_process" + (f":gmodel={site.gpu_type}" if site.gpu_type else "")
         log = place.log(spec.name, "%I" if spec.tasks else "").with_suffix(".lsf.log")
         lines = [
@@ -67,7 +68,7 @@ class Lsf:
             f"-wt {site.warning}",
             "-r",
             f'-Q "{PUT_BACK}"',
-            f"-o {log}",
+            f'-o "{log}"',
             '-w "' + " && ".join(f"done({job})" for job in after) + '"' if after else "",
             "-ti" if after else "",
         ]
@@ -92,11 +93,12 @@ class Lsf:
 
     def cancel(self, jobs: Sequence[str]) -> None:
         """Kill jobs; those that have ended are passed over."""
-        try:
-            call(["bkill", *jobs], _NAME)
-        except Refused as error:
-            if "already finished" not in str(error):
-                raise
+        for job in jobs:  # of several at once LSF gives one answer
+            try:
+                call(["bkill", job], _NAME)
+            except Refused as error:
+                if "already finished" not in str(error):
+                    raise
 
     def states(self, jobs: Mapping[str, int]) -> dict[str, list[TaskState]]:
         """What LSF knows of jobs; one that it has forgotten is not in it.
@@ -104,28 +106,31 @@ class Lsf:
         Args:
             jobs: id -> number of tasks, 0 for no array.
         """
+        found = {job: sorted(self._tasks(job), key=lambda one: one.task) for job in jobs}
+        return {job: tasks for job, tasks in found.items() if tasks}
+
+    def _tasks(self, job: str) -> list[TaskState]:
+        fields = "jobid jobindex stat exit_code exit_reason"
         try:
-            said = call(["bjobs", "-a", "-o", "jobid jobindex stat exit_code", "-json", *jobs], _NAME)
+            said = call(["bjobs", "-a", "-o", fields, "-json", job], _NAME)
         except Refused as error:
-            if "not found" not in str(error):
-                raise
-            return {}
-        found: dict[str, list[TaskState]] = {}
+            if "not found" in str(error):
+                return []
+            raise
         try:
-            for row in json.loads(said)["RECORDS"]:
-                if "STAT" in row:  # a forgotten job has an ERROR instead
-                    found.setdefault(row["JOBID"], []).append(_task(row))
+            return [_task(row) for row in json.loads(said)["RECORDS"] if "STAT" in row]  # else an ERROR: forgotten
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(f"{_NAME}: bjobs did not answer in JSON ({error!r}); LSF 10.1 and newer do") from None
-        return {job: sorted(tasks, key=lambda one: one.task) for job, tasks in found.items()}
 
 
 def _task(row: Mapping[str, str]) -> TaskState:
     state = _STATES.get(row["STAT"], "unknown")
     code = int(row["EXIT_CODE"]) if row.get("EXIT_CODE", "").isdigit() else (0 if state == "done" else None)
-    if state == "failed" and code in _KILLED:
+    reason = row.get("EXIT_REASON", "").strip()
+    if state == "failed" and reason.startswith(_CANCELLED):
         state = "cancelled"
-    return TaskState(int(row.get("JOBINDEX") or 0), state, code, row["STAT"])
+    shown = f"{row['STAT']}: {reason}" if reason and reason != "-" else row["STAT"]
+    return TaskState(int(row.get("JOBINDEX") or 0), state, code, shown)
 
 
 def _memory(megabytes: int, site: Site) -> int:

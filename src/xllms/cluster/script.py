@@ -9,6 +9,7 @@ What it does besides the work:
 - every node must see the run's folder as the submitting machine does.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -45,11 +46,22 @@ class Place:
         folder: `cluster/` of the run.
         work: folder that the jobs start in.
         token: what `folder/token` holds.
+        number: of the submission.
     """
 
     folder: Path
     work: Path
     token: str
+    number: int = 1
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as it was submitted; each submission has its own."""
+        return self.folder / f"recipe-{self.number}.yaml"
+
+    def job_name(self, job: str) -> str:
+        """What a scheduler calls a job: of letters that none of them takes for its own."""
+        return re.sub(r"[^\w.-]", "_", f"xllms-{job}-{self.folder.parent.name}", flags=re.ASCII)
 
     def log(self, name: str, task: str = "") -> Path:
         """Where a job, or one task of it, writes what it says."""
@@ -60,18 +72,16 @@ _FRAME = Template("""\
 #!/usr/bin/env bash
 $header
 # $about
-set -uo pipefail
+set -o pipefail
+trap '' USR2  # LSF's word at the run limit, minutes before it kills
 folder=$folder
 task=$task
 name=$name
-${redirect}\
-cd $work || exit 2
-$setup
 sees='[ "$$(cat "$$0/token" 2>/dev/null)" = $token ] ||
   { echo "xllms: $$(hostname) does not see $$0 as the submitting machine does; it must be shared" >&2; exit 2; }'
 bash -c "$$sees" "$$folder" || exit 2
+${redirect}\
 mkdir -p "$$folder/signals" "$$folder/starts" "$$folder/ended" || exit 1
-
 stop="$$folder/signals/$$name"
 rm -f "$$stop" "$$stop.yielded" "$$folder/ended/$$name"
 export XLLMS_STOP_FILE="$$stop"
@@ -79,10 +89,14 @@ echo $job >>"$$folder/starts/$$name" || exit 1
 work="" signalled="" code=0
 warned() { signalled=1; : >"$$stop"; $on_warning }
 trap warned USR1 TERM
+cd $work || exit 2
 
+$setup
+
+set -u
 run() {  # waits through signals, and keeps the code of the work
-  [ -e "$$stop" ] && return
-  "$$@" &
+  [ -e "$$stop" ] && { code=$put_back_code; return; }
+  ( trap '' USR1; exec "$$@" ) &  # LSF signals every process, and torchrun would die of it
   work=$$!
   while :; do
     signalled=""
@@ -93,7 +107,7 @@ run() {  # waits through signals, and keeps the code of the work
 }
 
 $launch
-if [ "$$code" -ne 0 ] || [ -e "$$stop" ]; then
+if [ "$$code" -ne 0 ]; then
   if $kept && [ ! -e "$$folder/cancelled/$base" ]; then
     if [ "$$(wc -l <"$$folder/starts/$$name")" -le $limit ]; then
       echo "xllms: stopped as asked; the job is put back into the queue" >&2
@@ -143,7 +157,7 @@ def render(spec: JobSpec, site: Site, place: Place, dialect: Dialect, after: tup
 
 
 def _setup(spec: JobSpec, site: Site) -> str:
-    lines = [f"module load {quote(name)}" for name in site.modules]
+    lines = [f"module load {quote(name)} || exit 2" for name in site.modules]
     lines += [f"export {name}={quote(value)}" for name, value in site.environment.items()]
     lines += ["export PYTHONUNBUFFERED=1"]
     if spec.resources.cpus and "OMP_NUM_THREADS" not in site.environment:

@@ -102,7 +102,7 @@ class Site(JobNeeds):
         return (*shlex.split(self.container or ""), *shlex.split(self.python or default))
 
     @model_validator(mode="after")
-    def _gpus_have_a_node(self) -> "Site":
+    def _jobs_can_be(self) -> "Site":
         for job in JOBS:
             needs = self.needs(job)
             gpus, per_node = needs.gpus or 0, self.gpus_per_node
@@ -110,8 +110,11 @@ class Site(JobNeeds):
                 raise ValueError(f"{job}: {gpus} GPUs, but gpus_per_node is 0")
             if gpus and per_node and gpus > per_node and gpus % per_node:
                 raise ValueError(f"{job}: {gpus} GPUs do not fill nodes of {per_node}; take a multiple, or fewer")
-        if self.time is not None and self.warning >= self.time:
-            raise ValueError(f"warning: {self.warning} minutes before a wall time of {self.time}; make time longer")
+            if needs.time is not None and self.warning >= needs.time:
+                raise ValueError(
+                    f"{job}: time: {needs.time} minutes, and a job is told to stop {self.warning} minutes before "
+                    "(warning); make time longer"
+                )
         return self
 
 

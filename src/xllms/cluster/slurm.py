@@ -63,7 +63,7 @@ class Slurm:
         """The `#SBATCH` lines."""
         asked = spec.resources
         lines = {
-            "job-name": f"xllms-{spec.name}-{place.folder.parent.name}",
+            "job-name": place.job_name(spec.name),
             "partition": asked.queue,
             "account": site.account,
             "nodes": str(asked.nodes),
@@ -75,7 +75,7 @@ class Slurm:
             "signal": f"B:USR1@{site.warning * 60}",
             "requeue": "",
             "open-mode": "append",
-            "output": str(place.log(spec.name, "\0" if spec.tasks else "")).replace("%", "%%").replace("\0", "%a"),
+            "output": _quoted(place.log(spec.name, "\0" if spec.tasks else "")),
             "array": spec.tasks and f"1-{spec.tasks}" + (f"%{spec.at_once}" if spec.at_once else ""),
             "dependency": ",".join(f"afterok:{job}" for job in after),
             "kill-on-invalid-dep": "yes" if after else None,
@@ -120,8 +120,10 @@ class Slurm:
     def _shown(self, job: str, tasks: int) -> list[TaskState]:
         try:
             said = call(["scontrol", "show", "job", "--oneliner", job], _NAME)
-        except Refused:
-            return []
+        except Refused as error:
+            if "Invalid job id" in str(error):  # forgotten; a controller that is away is something else
+                return []
+            raise
         found = []
         for line in said.splitlines():
             fields = dict(re.findall(r"(\S+?)=(\S*)", line))
@@ -147,6 +149,12 @@ class Slurm:
             for task in _numbers(name.partition("_")[2], tasks):
                 found.append(TaskState(task, _state(state, ""), exit_code, state))
         return found
+
+
+def _quoted(log: Path) -> str:
+    """A path as `#SBATCH` lines take it, where % is Slurm's own."""
+    escaped = str(log).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\0", "%a")
+    return f'"{escaped}"'
 
 
 def _state(said: str, reason: str) -> State:

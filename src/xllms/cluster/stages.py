@@ -41,6 +41,8 @@ def job_specs(recipe: Recipe, site: Site, recipe_file: Path, stages: Sequence[st
 def _job(name: str, recipe: Recipe, site: Site, file: str, after: tuple[str, ...]) -> JobSpec:
     needs = resources(site, name)
     command: tuple[str, ...] = (_COMMANDS.get(name, name), file)
+    if needs.nodes > 1 and name not in TRAINING and name != "instructions":
+        raise InputError(f"{name}: runs on one node; set stages.{name}.nodes to 1 (its gpus to those of one node)")
     if name == "report":
         return JobSpec(name, (("evaluate", file), ("report", file)), needs, after=after)
     if name == "evaluation" and site.parts > 1:
@@ -53,8 +55,6 @@ def _job(name: str, recipe: Recipe, site: Site, file: str, after: tuple[str, ...
         launch = "ray"
         workers = _workers(recipe, needs)
         command = (*command, "--set", "instructions.executor=ray", "--set", f"instructions.workers={workers}")
-    elif needs.nodes > 1:
-        raise InputError(f"{name}: runs on one node; set stages.{name}.nodes to 1 (its gpus to those of one node)")
     return JobSpec(name, (command,), needs, launch, after)
 
 

@@ -65,7 +65,9 @@ def log_files(submission: Submission, job: Job, task: int | None = None) -> list
         raise InputError(f"--task {task}: {job.name} has {f'tasks 1 to {job.tasks}' if job.tasks else 'no tasks'}")
     numbers = [task] if task is not None else range(1, job.tasks + 1)
     names = [f"{job.name}-{number}.log" for number in numbers] if job.tasks else [f"{job.name}.log"]
-    return [path for name in names if (path := logs / name).exists()]
+    # What LSF says of a job that never came to its own log.
+    own = [path if (path := logs / name).exists() else path.with_suffix(".lsf.log") for name in names]
+    return [path for path in own if path.exists()]
 
 
 def log_lines(submission: Submission, stages: Sequence[str], task: int | None, lines: int) -> Iterator[str]:

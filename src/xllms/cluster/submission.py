@@ -1,7 +1,7 @@
 """A run's stages submitted, all or none, and what became of them: `cluster/` of the run's folder.
 
-jobs.json     the jobs and the site they were submitted to; written before the first may start
-recipe.yaml   the recipe as it was submitted; what is edited later does not reach the jobs
+jobs.json        the jobs and the site they were submitted to; written before the first may start
+recipe-1.yaml    the recipe as it was first submitted; what is edited later does not reach the jobs
 scripts/ logs/ ended/ starts/ signals/ cancelled/     see `script`
 """
 
@@ -10,11 +10,12 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
+from xllms.cluster.calling import Refused
 from xllms.cluster.job import ACTIVE, JobSpec, TaskState, worst
 from xllms.cluster.scheduler import Scheduler, scheduler_of
 from xllms.cluster.script import Place, render
@@ -29,6 +30,7 @@ FOLDER = "cluster"
 _JOBS = "jobs.json"
 _ALWAYS = frozenset({"evaluation", "report"})  # a manifest does not say that nothing is left to measure
 _MARKS = ("signals", "starts", "ended", "cancelled")
+_PATIENCE = 30  # questions that a scheduler may leave unanswered in a row while it is waited for
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,14 @@ class Submission:
         """Name of each job -> its tasks' states: the scheduler's word, else what the job itself left behind."""
         asked = {job.id: job.tasks for job in jobs or self.jobs}
         said = self.scheduler.states(asked)
-        return {job.name: said.get(job.id) or self._left(job) for job in jobs or self.jobs}
+        found = {job.name: said.get(job.id) or self._left(job) for job in jobs or self.jobs}
+        return {name: self._as_cancelled(name, tasks) for name, tasks in found.items()}
+
+    def _as_cancelled(self, name: str, tasks: list[TaskState]) -> list[TaskState]:
+        """What `cancel` ended is cancelled, whatever code that left."""
+        if not (self.folder / "cancelled" / name).exists():
+            return tasks
+        return [replace(one, state="cancelled") if one.state == "failed" else one for one in tasks]
 
     def active(self) -> dict[str, Job]:
         """Jobs that have not ended, by name."""
@@ -111,14 +120,26 @@ class Submission:
         return ended
 
     def wait(self, seconds: float = 10) -> int:
-        """Wait until all jobs have ended; the exit code of the first that did not end well, else 0."""
-        while self.active():
+        """Wait until all jobs have ended; the exit code of the first that did not end well, else 0.
+
+        Raises:
+            Refused: the scheduler has not answered for long.
+        """
+        unanswered = 0
+        while True:
+            try:
+                if not self.active():
+                    break
+                unanswered = 0
+            except Refused:
+                unanswered += 1
+                if unanswered >= _PATIENCE:
+                    raise
             time.sleep(seconds)
-        for name, tasks in self.states().items():
+        for tasks in self.states().values():
             if worst(tasks) != "done":
                 codes = [one.exit_code for one in tasks if one.exit_code]
                 return codes[0] if codes else 1
-            del name
         return 0
 
     def _left(self, job: Job) -> list[TaskState]:
@@ -134,7 +155,7 @@ class Submission:
 
 def planned(recipe: Recipe, site: Site, stages: Sequence[str], scheduler: Scheduler, place: Place) -> Iterator[str]:
     """The scripts as they would be submitted, with names in place of the ids that are not known yet."""
-    for spec in _open(recipe, job_specs(recipe, site, place.folder / "recipe.yaml", stages or JOBS)):
+    for spec in _open(recipe, job_specs(recipe, site, place.recipe, stages or JOBS)):
         yield render(spec, site, place, scheduler, tuple(f"ID_OF_{name}" for name in spec.after))
 
 
@@ -159,11 +180,17 @@ def submit(recipe: Recipe, site: Site, cluster: str, stages: Sequence[str] = ())
     check(recipe)
     run = recipe.output
     before = Submission(run) if (run / FOLDER / _JOBS).exists() else None
+    active = before.active() if before else {}
+    if before and active and before.cluster != cluster:
+        raise InputError(f"{run} has jobs on `{before.cluster}`; wait for them, or `xllms cancel {run}` first")
     place = place_of(run, secrets.token_hex(8))
-    specs = _open(recipe, job_specs(recipe, site, place.folder / "recipe.yaml", stages or JOBS))
+    if active:  # their scripts look for the token that is there
+        token = (place.folder / "token").read_text(encoding="utf-8").strip()
+        taken = len(list(place.folder.glob("recipe-*.yaml")))
+        place = Place(place.folder, place.work, token, taken + 1)
+    specs = _open(recipe, job_specs(recipe, site, place.recipe, stages or JOBS))
     if not specs:
         raise InputError(f"{run}: these stages are done; nothing to submit")
-    active = before.active() if before else {}
     for spec in specs:
         if spec.name in active:
             raise InputError(
@@ -171,23 +198,30 @@ def submit(recipe: Recipe, site: Site, cluster: str, stages: Sequence[str] = ())
                 f"`xllms cancel {run} --stage {spec.name}` first"
             )
     waits = _waits_for(recipe, specs[0], active)
-    if waits and before and before.cluster != cluster:
-        raise InputError(f"{specs[0].name} waits for a job on `{before.cluster}`; submit it there")
-    if before and active:
-        place = Place(place.folder, place.work, (place.folder / "token").read_text(encoding="utf-8").strip())
+    kept = _still_of_use(before, {spec.name for spec in specs}) if before and before.cluster == cluster else []
     _write_files(recipe, specs, place)
-    jobs = _accepted(specs, site, place, waits)
-    kept = [job for job in (before.jobs if before else ()) if job.name not in {new.name for new in jobs}]
     scheduler = scheduler_of(site, place.folder)
+    jobs: list[Job] = []
     try:
+        _accept(jobs, specs, site, place, scheduler, waits)
         noted = sorted([*kept, *jobs], key=lambda job: JOBS.index(job.name))
         value = {"cluster": cluster, "site": site.model_dump(mode="json"), "jobs": [vars(job) for job in noted]}
         write_atomic(place.folder / _JOBS, json.dumps(value, indent=1) + "\n")
         scheduler.release([job.id for job in jobs])
-    except XllmsError:
-        _take_back(scheduler, jobs)
+    except BaseException as error:  # Ctrl-C, too, leaves nothing half-submitted
+        left = _take_back(scheduler, jobs)
+        if isinstance(error, XllmsError):
+            more = f"; and could not be taken back: job {', '.join(left)}" if left else "; nothing was submitted"
+            raise type(error)(f"{error}{more}") from None
         raise
     return Submission(run)
+
+
+def _still_of_use(before: Submission, new: set[str]) -> list[Job]:
+    """Jobs of earlier submissions that are under way or ended well; one that failed is history now."""
+    states = before.states()
+    useful = {name for name, tasks in states.items() if worst(tasks) == "done" or worst(tasks) in ACTIVE}
+    return [job for job in before.jobs if job.name in useful - new]
 
 
 def _open(recipe: Recipe, specs: Sequence[JobSpec]) -> list[JobSpec]:
@@ -230,29 +264,25 @@ def _write_files(recipe: Recipe, specs: Sequence[JobSpec], place: Place) -> None
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "token", place.token + "\n")
     dumped = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_atomic(folder / "recipe.yaml", dumped)
+    write_atomic(place.recipe, dumped)
 
 
-def _accepted(specs: Sequence[JobSpec], site: Site, place: Place, waits: tuple[str, ...]) -> list[Job]:
-    """All jobs submitted and held; where one is refused, none is left."""
-    scheduler = scheduler_of(site, place.folder)
-    jobs: list[Job] = []
-    try:
-        for spec in specs:
-            ids = {job.name: job.id for job in jobs}
-            script = place.folder / "scripts" / f"{spec.name}.sh"
-            after = tuple(ids[name] for name in spec.after) or waits
-            write_atomic(script, render(spec, site, place, scheduler, after))
-            script.chmod(0o755)
-            jobs.append(Job(spec.name, scheduler.submit(script), spec.tasks, round(time.time(), 1)))
-            waits = ()
-    except BaseException as error:
-        left = _take_back(scheduler, jobs)
-        if isinstance(error, XllmsError):
-            more = f"; and could not be taken back: job {', '.join(left)}" if left else "; nothing was submitted"
-            raise type(error)(f"{error}{more}") from None
-        raise
-    return jobs
+def _accept(
+    jobs: list[Job],
+    specs: Sequence[JobSpec],
+    site: Site,
+    place: Place,
+    scheduler: Scheduler,
+    waits: tuple[str, ...],
+) -> None:
+    """Submit all jobs, held; those that were accepted are in `jobs`, also where one is refused."""
+    for spec in specs:
+        ids = {job.name: job.id for job in jobs}
+        script = place.folder / "scripts" / f"{spec.name}.sh"
+        after = tuple(ids[name] for name in spec.after) or (waits if not jobs else ())
+        write_atomic(script, render(spec, site, place, scheduler, after))
+        script.chmod(0o755)
+        jobs.append(Job(spec.name, scheduler.submit(script), spec.tasks, round(time.time(), 1)))
 
 
 def _take_back(scheduler: Scheduler, jobs: Sequence[Job]) -> list[str]:

@@ -11,26 +11,20 @@
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=/shared/runs/xllama-100/cluster/logs/evaluation-%a.log
+#SBATCH --output="/shared/runs/xllama-100/cluster/logs/evaluation-%a.log"
 #SBATCH --array=1-16%8
 #SBATCH --dependency=afterok:104
 #SBATCH --kill-on-invalid-dep=yes
 # Job evaluation of /shared/runs/xllama-100, written by `xllms submit`
-set -uo pipefail
+set -o pipefail
+trap '' USR2  # LSF's word at the run limit, minutes before it kills
 folder=/shared/runs/xllama-100/cluster
 task="$SLURM_ARRAY_TASK_ID"
 name=evaluation-"$task"
-cd /shared/xllms || exit 2
-module load cuda/12.8
-export HF_HOME='/shared/hf cache'
-export PYTHONUNBUFFERED=1
-export OMP_NUM_THREADS=16
-source /shared/xllms/.venv/bin/activate
 sees='[ "$(cat "$0/token" 2>/dev/null)" = a1b2c3d4e5f60718 ] ||
   { echo "xllms: $(hostname) does not see $0 as the submitting machine does; it must be shared" >&2; exit 2; }'
 bash -c "$sees" "$folder" || exit 2
 mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" || exit 1
-
 stop="$folder/signals/$name"
 rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
 export XLLMS_STOP_FILE="$stop"
@@ -38,10 +32,18 @@ echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" >>"$folder/starts/$name" || exit 1
 work="" signalled="" code=0
 warned() { signalled=1; : >"$stop"; [ -z "$work" ] || kill -TERM "$work" 2>/dev/null; }
 trap warned USR1 TERM
+cd /shared/xllms || exit 2
 
+module load cuda/12.8 || exit 2
+export HF_HOME='/shared/hf cache'
+export PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=16
+source /shared/xllms/.venv/bin/activate
+
+set -u
 run() {  # waits through signals, and keeps the code of the work
-  [ -e "$stop" ] && return
-  "$@" &
+  [ -e "$stop" ] && { code=75; return; }
+  ( trap '' USR1; exec "$@" ) &  # LSF signals every process, and torchrun would die of it
   work=$!
   while :; do
     signalled=""
@@ -51,8 +53,8 @@ run() {  # waits through signals, and keeps the code of the work
   done
 }
 
-run python -m xllms evaluate /shared/runs/xllama-100/cluster/recipe.yaml --part "$task"/16
-if [ "$code" -ne 0 ] || [ -e "$stop" ]; then
+run python -m xllms evaluate /shared/runs/xllama-100/cluster/recipe-1.yaml --part "$task"/16
+if [ "$code" -ne 0 ]; then
   if { [ -e "$stop" ] || [ "$code" -eq 75 ]; } && [ ! -e "$folder/cancelled/evaluation" ]; then
     if [ "$(wc -l <"$folder/starts/$name")" -le 20 ]; then
       echo "xllms: stopped as asked; the job is put back into the queue" >&2

@@ -10,25 +10,19 @@
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=/shared/runs/xllama-100/cluster/logs/report.log
+#SBATCH --output="/shared/runs/xllama-100/cluster/logs/report.log"
 #SBATCH --dependency=afterok:105
 #SBATCH --kill-on-invalid-dep=yes
 # Job report of /shared/runs/xllama-100, written by `xllms submit`
-set -uo pipefail
+set -o pipefail
+trap '' USR2  # LSF's word at the run limit, minutes before it kills
 folder=/shared/runs/xllama-100/cluster
 task=0
 name=report
-cd /shared/xllms || exit 2
-module load cuda/12.8
-export HF_HOME='/shared/hf cache'
-export PYTHONUNBUFFERED=1
-export OMP_NUM_THREADS=16
-source /shared/xllms/.venv/bin/activate
 sees='[ "$(cat "$0/token" 2>/dev/null)" = a1b2c3d4e5f60718 ] ||
   { echo "xllms: $(hostname) does not see $0 as the submitting machine does; it must be shared" >&2; exit 2; }'
 bash -c "$sees" "$folder" || exit 2
 mkdir -p "$folder/signals" "$folder/starts" "$folder/ended" || exit 1
-
 stop="$folder/signals/$name"
 rm -f "$stop" "$stop.yielded" "$folder/ended/$name"
 export XLLMS_STOP_FILE="$stop"
@@ -36,10 +30,18 @@ echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" >>"$folder/starts/$name" || exit 1
 work="" signalled="" code=0
 warned() { signalled=1; : >"$stop"; [ -z "$work" ] || kill -TERM "$work" 2>/dev/null; }
 trap warned USR1 TERM
+cd /shared/xllms || exit 2
 
+module load cuda/12.8 || exit 2
+export HF_HOME='/shared/hf cache'
+export PYTHONUNBUFFERED=1
+export OMP_NUM_THREADS=16
+source /shared/xllms/.venv/bin/activate
+
+set -u
 run() {  # waits through signals, and keeps the code of the work
-  [ -e "$stop" ] && return
-  "$@" &
+  [ -e "$stop" ] && { code=75; return; }
+  ( trap '' USR1; exec "$@" ) &  # LSF signals every process, and torchrun would die of it
   work=$!
   while :; do
     signalled=""
@@ -49,9 +51,9 @@ run() {  # waits through signals, and keeps the code of the work
   done
 }
 
-run python -m xllms evaluate /shared/runs/xllama-100/cluster/recipe.yaml
-[ "$code" -eq 0 ] && run python -m xllms report /shared/runs/xllama-100/cluster/recipe.yaml
-if [ "$code" -ne 0 ] || [ -e "$stop" ]; then
+run python -m xllms evaluate /shared/runs/xllama-100/cluster/recipe-1.yaml
+[ "$code" -eq 0 ] && run python -m xllms report /shared/runs/xllama-100/cluster/recipe-1.yaml
+if [ "$code" -ne 0 ]; then
   if { [ -e "$stop" ] || [ "$code" -eq 75 ]; } && [ ! -e "$folder/cancelled/report" ]; then
     if [ "$(wc -l <"$folder/starts/$name")" -le 20 ]; then
       echo "xllms: stopped as asked; the job is put back into the queue" >&2

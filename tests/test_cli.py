@@ -18,8 +18,11 @@ import pytest
 from xllms.cli.exits import guarded
 from xllms.manifest import MANIFEST, read_manifest
 
-COMMANDS = ("run", "instructions", "sft", "feedback", "dpo", "evaluate", "report", "generate", "languages", "recipe")
-WITH_EXAMPLE = ("run", "evaluate", "generate")
+STAGES = ("run", "instructions", "sft", "feedback", "dpo", "evaluate", "report")
+TOOLS = ("generate", "merge", "export", "tokens", "compare", "show", "languages", "recipe")
+CLUSTER = ("plan", "submit", "status", "logs", "cancel")
+COMMANDS = (*STAGES, *TOOLS, *CLUSTER)
+WITH_EXAMPLE = ("run", "evaluate", "generate", "merge", "export", "tokens", "compare", "show", "plan", "submit")
 HELP_SECONDS = 0.5
 RECIPE = """\
 output: {output}

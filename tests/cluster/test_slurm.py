@@ -77,7 +77,8 @@ def test_a_job_whose_node_dies_is_started_again(empty_queue: Path, work: Path) -
     wait_until(lambda: state_of(job) == "PENDING", 60, "it was not put back")
     assert not (work / "run/sft/manifest.json").exists(), "too late to prove anything"
     time.sleep(3)
-    subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=True)
+    # Where the daemon has answered by then, Slurm has taken the node back by itself.
+    subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False)
     come_back(job)
     xllms(work, "status", "run", "--wait")
     assert rows(work)["sft"]["stage"] == "done"

@@ -97,6 +97,8 @@ def run(
     if not any(counts["splits"].values()):
         why = ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items()) or "nothing was drawn"
         raise InputError(f"{folder}: no record is left ({why}); the reasons stand in {folder / REJECTED}")
+    if empty := counts["without_records"]:
+        say(f"instructions: no record in {_names([get(code) for code in empty])}; the reasons stand in {REJECTED}/")
     write_card(folder, card_facts(settings, counts))
     shutil.rmtree(own.folder, ignore_errors=True)
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])

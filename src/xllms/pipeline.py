@@ -303,6 +303,9 @@ def _evaluation(recipe: Recipe, part: tuple[int, int] | None = None) -> None:
     answers = out / (CACHE if part is None else f"part-{part[0]}-of-{part[1]}-{CACHE}")
     subjects = _subjects(recipe, answers)
     stage.run(recipe.evaluation, out / "instructions", subjects, out / "evaluation", made_with, judging, part)
+    if part is None:
+        for path in out.glob(f"part-*-of-*-{CACHE}*"):
+            path.unlink(missing_ok=True)
 
 
 def _subjects(recipe: Recipe, answers: Path) -> list["Subject"]:

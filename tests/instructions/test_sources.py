@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from xllms.errors import InputError
 from xllms.instructions import stage
 from xllms.instructions.compact_map import CompactMap
+from xllms.instructions.sources import spool_sources
+from xllms.instructions.spool import finished_spool, remove_spool
 from xllms.manifest import read_manifest
 from xllms.recipe import FileSource, InstructionsSettings
 from xllms.splits import SPLITS, read_split
@@ -203,3 +205,21 @@ def test_a_compact_map_grows_and_stays_small() -> None:
     assert found.get("name:50000") is None
     assert len(found) == 50_000
     assert found.nbytes <= 43 * 50_000
+
+
+def test_a_spool_that_lost_a_file_is_read_anew(tmp_path: Path) -> None:
+    """As when a kill came while it was removed, or a scratch disk was purged."""
+    data = tmp_path / "mine.jsonl"
+    rows = [{"instruction": f"Ask {number}", "output": f"Answer {number}"} for number in range(40)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"type": "alpaca", "path": str(data), "language": "Swahili", "instruction_language": "Swahili"}
+    settings = InstructionsSettings.model_validate({"sources": [source]})
+    folder = tmp_path / "spool"
+    spool = spool_sources(settings, 0, folder, "mine")
+    assert finished_spool(folder, "mine") == spool
+    assert finished_spool(folder, "another") is None
+    (folder / "swh_Latn" / "train.jsonl").unlink()
+    assert finished_spool(folder, "mine") is None
+    assert spool_sources(settings, 0, folder, "mine") == spool == finished_spool(folder, "mine")
+    remove_spool(folder)
+    assert not folder.exists()

@@ -174,6 +174,11 @@ def test_a_model_that_does_not_fit_is_told_how_to(planned: Planned, tmp_path: Pa
 @pytest.mark.parametrize("name", ["xllama-100", "xbloom-100"])
 def test_the_large_recipes_are_planned_without_their_models(name: str, tmp_path: Path) -> None:
     few = [f"{key}languages=[Swahili, Thai, English]" for key in ("", "feedback.", "evaluation.")]
+    at_hand = plan(
+        load_recipe(RECIPES / f"{name}.yaml", [f"output={tmp_path}", *few]), Options(gpu=find_gpu("A100-80"))
+    )
+    assert all(one.memory.fits for one in at_hand.stages if one.memory)
+    few.append("sft.token_budget=16384")
     h100 = Options(gpu=find_gpu("H100"), gpus={"sft": 4, "dpo": 8}, price=2.5)
     found = plan(load_recipe(RECIPES / f"{name}.yaml", [f"output={tmp_path}", *few]), h100)
     assert "models.csv" in found.model["source"]

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from xllms.errors import InputError
+
 Keys = NDArray[np.uint64]
 
 NUMBER_BITS = 26  # 67 million records of a language
@@ -61,9 +63,20 @@ class BandIndex:
         return [np.unique(np.concatenate(parts)) if parts else _NONE for parts in found]
 
     def add(self, keys: Keys, numbers: Sequence[int]) -> None:
-        """Accept records, (records, bands), under rising numbers."""
+        """Accept records, (records, bands), under rising numbers.
+
+        Raises:
+            InputError: more than `NUMBER_BITS` can number.
+        """
+        if len(numbers) and numbers[-1] >> NUMBER_BITS:
+            raise InputError(
+                f"duplicates: more than {1 << NUMBER_BITS:,} records of a language; give it in parts, or set "
+                "duplicates: null"
+            )
+        # A quarter of all at most is merged anew, so that of many records there are few runs to look into.
+        longest = max(LONGEST_RUN, sum(map(len, self._runs)) // 4)
         run = np.sort((keys | np.array(numbers, dtype=np.uint64)[:, None]).reshape(-1))
-        while self._runs and len(self._runs[-1]) <= 2 * len(run) and len(self._runs[-1]) + len(run) <= LONGEST_RUN:
+        while self._runs and len(self._runs[-1]) <= 2 * len(run) and len(self._runs[-1]) + len(run) <= longest:
             run = np.concatenate((self._runs.pop(), run))
             run.sort(kind="stable")
         if len(run):

@@ -3,6 +3,7 @@
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple
@@ -55,26 +56,27 @@ class Cleaner:
         """Texts of each benchmark that records are compared with."""
         return dict(self._index.counts) if self._index is not None else {}
 
-    def clean(self, texts: Iterable[Placed], rejected: IO[bytes]) -> Iterator[Placed]:
+    def clean(self, texts: Iterable[Placed], rejected: IO[bytes], folder: Path | None = None) -> Iterator[Placed]:
         """The records that stay, one after another.
 
         Args:
             texts: a language's records in an order that decides which of two that repeat each other stays.
             rejected: takes the lines of those that do not stay: all repeats, then all with a benchmark's text.
+            folder: of temporary files; None: the system's.
         """
-        with SpooledTemporaryFile(_HELD) as found:
+        with SpooledTemporaryFile(_HELD, dir=str(folder) if folder else None) as found:
             passed = iter(texts)
             if self.settings.duplicates is not None:
-                passed = _sifted(passed, self._repeats, rejected)
+                passed = _sifted(passed, partial(self._repeats, folder=folder), rejected)
             if self._index is not None:
                 passed = _sifted(passed, self._benchmarks, found)
             yield from passed
             found.seek(0)
             shutil.copyfileobj(found, rejected)
 
-    def _repeats(self, records: Iterable[Instruction]) -> Iterator[tuple[Instruction, str | None]]:
+    def _repeats(self, records: Iterable[Instruction], folder: Path | None) -> Iterator[tuple[Instruction, str | None]]:
         assert self.settings.duplicates is not None
-        for record, reason in mark_duplicates(records, self.settings.duplicates):
+        for record, reason in mark_duplicates(records, self.settings.duplicates, folder):
             yield record, f"duplicate: {reason}" if reason else None
 
     def _benchmarks(self, records: Iterable[Instruction]) -> Iterator[tuple[Instruction, str | None]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -145,7 +146,7 @@ def batches(stream: Iterable[One], length: Callable[[One], int]) -> Iterator[lis
 
 
 def mark_duplicates(
-    records: Iterable[Instruction], settings: DuplicateSettings
+    records: Iterable[Instruction], settings: DuplicateSettings, folder: Path | None = None
 ) -> Iterator[tuple[Instruction, str | None]]:
     """Each record with why it is a repeat of an earlier one of its language, or None.
 
@@ -154,9 +155,10 @@ def mark_duplicates(
     Args:
         records: in an order that decides which of two stays; read some at a time.
         settings: what counts as a repeat. Records with fewer words than a shingle are compared as whole texts.
+        folder: of the temporary file; None: the system's.
 
     Raises:
-        InputError: rensa is not installed.
+        InputError: rensa is not installed, or more records of a language than the index can number.
     """
     languages: dict[str, _Seen] = {}
     for batch in batches(records, record_length):
@@ -170,7 +172,7 @@ def mark_duplicates(
             places.setdefault(record.language, []).append(at)
         reasons: dict[int, str | None] = {}
         for language, mine in places.items():
-            seen = languages.get(language) or languages.setdefault(language, _Seen(settings.threshold))
+            seen = languages.get(language) or languages.setdefault(language, _Seen(settings.threshold, folder))
             reasons.update(zip(mine, seen.add([texts[at] for at in mine]), strict=True))
         yield from ((record, reasons[at]) for at, record in enumerate(batch))
 
@@ -178,10 +180,10 @@ def mark_duplicates(
 class _Seen:
     """Accepted records of one language."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, folder: Path | None) -> None:
         self.threshold = threshold
         self.index = BandIndex(bands(threshold), COMPARED)
-        self._kept = KeptTexts()
+        self._kept = KeptTexts(folder)
 
     def add(self, texts: Sequence[Text]) -> list[str | None]:
         """Accept each of some records, or say which one it repeats."""

@@ -5,6 +5,7 @@ What is read of them again is little: those that have the digest or a band of a 
 
 from array import array
 from os import SEEK_END
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
@@ -22,10 +23,14 @@ class Text(NamedTuple):
 
 
 class KeptTexts:
-    """Numbered by the order in which they were added; the temporary file goes when nobody holds this any more."""
+    """Numbered by the order in which they were added; the temporary file goes when nobody holds this any more.
 
-    def __init__(self) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 - lives as long as this
+    Args:
+        folder: of the temporary file; None: the system's, which may be in memory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this
         self._starts = array("Q", [0])
         self._by_digest = CompactMap(8)
 

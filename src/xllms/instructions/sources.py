@@ -1,6 +1,5 @@
 """The user's own sources together: each record once, laid down by language, and the digests of what was read."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +10,8 @@ from xllms.instructions.cleaning import benchmarks_digest
 from xllms.instructions.compact_map import CompactMap
 from xllms.instructions.files import PromptSplits, file_records
 from xllms.instructions.rejected import Rejected
-from xllms.instructions.spool import Spool, SpoolWriter, farthest
-from xllms.manifest import sha256_file
+from xllms.instructions.spool import Spool, SpoolWriter, farthest, remove_spool
+from xllms.manifest import disk_error, sha256_file
 from xllms.recipe import AlpacaSource, CldrSource, FileSource, HubSource, InstructionsSettings
 from xllms.records import Instruction
 from xllms.splits import SPLITS
@@ -40,7 +39,7 @@ def spool_sources(settings: InstructionsSettings, seed: int, folder: Path, ident
     Raises:
         InputError: a source cannot be read, or two of them call different records the same.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_spool(folder)
     own = [source for source in settings.sources if not isinstance(source, CldrSource)]
     if not own:
         return Spool(folder)
@@ -49,8 +48,11 @@ def spool_sources(settings: InstructionsSettings, seed: int, folder: Path, ident
         for source in own:
             together.read(source, seed)
         return together.finish(identity)
+    except OSError as error:
+        remove_spool(folder)
+        raise disk_error(error, folder) from None
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_spool(folder)
         raise
 
 

@@ -8,12 +8,14 @@ says that all sources were read.
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xllms.errors import XllmsError
 from xllms.instructions.rejected import Rejected
 from xllms.manifest import disk_error, read_json, write_atomic
 from xllms.records import Instruction
@@ -110,9 +112,10 @@ class SpoolWriter:
         for path in sorted(self.folder.rglob("*.jsonl")):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        sizes = {f"{path.parent.name}/{path.name}": path.stat().st_size for path in self.folder.rglob("*.jsonl")}
         languages = tuple(sorted({code for code, _ in self._sizes}))
         spool = Spool(self.folder, dict(sorted(self.records.items())), languages)
-        value = {"identity": identity, "records": spool.records, "languages": languages}
+        value = {"identity": identity, "records": spool.records, "languages": languages, "sizes": sizes}
         write_atomic(self.folder / _WHOLE, json.dumps(value))
         return spool
 
@@ -156,9 +159,32 @@ def finished_spool(folder: Path, identity: str) -> Spool | None:
     if not (folder / _WHOLE).exists():
         return None
     value = read_json(folder / _WHOLE)
-    if value["identity"] != identity:
+    if value["identity"] != identity or any(_size(folder / name) != size for name, size in value["sizes"].items()):
         return None
     return Spool(folder, value["records"], tuple(value["languages"]))
+
+
+def remove_spool(folder: Path) -> None:
+    """Remove a spool; one that was killed half-way is not taken for a whole one.
+
+    Raises:
+        XllmsError: it cannot be removed.
+    """
+    try:
+        (folder / _WHOLE).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise XllmsError(f"{folder}: cannot be removed: {error.strerror}; remove it by hand") from None
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 where it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def line_of(record: Instruction | Rejected) -> bytes:

@@ -27,7 +27,7 @@ from xllms.instructions.rejected import Rejected
 from xllms.instructions.seeds import Planner
 from xllms.instructions.shards import Shard, ShardTranslator
 from xllms.instructions.sources import inputs, spool_sources
-from xllms.instructions.spool import REJECTED, Spool, finished_spool
+from xllms.instructions.spool import REJECTED, Spool, finished_spool, remove_spool
 from xllms.instructions.unit import Origins, write_unit
 from xllms.languages import Language, get
 from xllms.manifest import STARTED, StageFolder, fingerprint, hold, read_json, release
@@ -74,6 +74,7 @@ def run(
     made_with = {**settled, "languages": sorted(asked), "seed": seed, "crew": dict(crew.made_with)}
     stage = StageFolder(folder, "instructions", made_with, inputs(settings))
     if stage.done:
+        shutil.rmtree(folder / UNITS, ignore_errors=True)  # of a run that was killed after its last word
         return
     plan = _planned(settings, languages, seed, stage, crew)
     stage.begin()
@@ -100,7 +101,7 @@ def run(
     if empty := counts["without_records"]:
         say(f"instructions: no record in {_names([get(code) for code in empty])}; the reasons stand in {REJECTED}/")
     write_card(folder, card_facts(settings, counts))
-    shutil.rmtree(own.folder, ignore_errors=True)
+    remove_spool(own.folder)
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])
     shutil.rmtree(folder / UNITS, ignore_errors=True)
 
@@ -135,7 +136,7 @@ def _planned(
         return _Plan(own, units, cleaner, *_shards(settings.translation, languages, own, crew, stage.path / UNITS))
     except BaseException:
         if not begun:
-            shutil.rmtree(beside, ignore_errors=True)
+            remove_spool(beside)
         release(stage.path)
         raise
 

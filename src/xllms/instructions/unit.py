@@ -78,7 +78,7 @@ def write_unit(folder: Path, origins: Origins, cleaner: Cleaner) -> None:
                 translated[split].write(line_of(record))
         for split, line in _facts(origins, translated):
             write(split, line)
-        for one in cleaner.clean(_texts(origins, translated), rejected):
+        for one in cleaner.clean(_texts(origins, translated), rejected, folder):
             write(one.split, one.line)
 
 

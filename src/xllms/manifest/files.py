@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from xllms.errors import InputError, XllmsError
 
+_TRIES = 5
 TEMPORARY = ".part-"  # what a name begins with while the file is written
 
 
@@ -39,8 +40,7 @@ def whole_or_absent(path: Path, *, unless_there: bool = False) -> Iterator[IO[by
     # Two machines may have the same number for a process, and the same folder.
     temporary = path.with_name(f"{TEMPORARY}{platform.node()}-{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with _opened(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,6 +51,16 @@ def whole_or_absent(path: Path, *, unless_there: bool = False) -> Iterator[IO[by
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A new file; tried again where another process has removed the folder, which was empty, meanwhile."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("wb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
 
 
 def _linked(temporary: Path, path: Path) -> bool:

@@ -8,11 +8,13 @@ import errno
 import os
 import platform
 import time
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from xllms.errors import InputError
 from xllms.manifest.files import disk_error
+from xllms.processes import say
 
 _JOINING_SECONDS = 3.0
 
@@ -97,9 +99,16 @@ def _taken(file: IO[str], shared: bool) -> bool:
 
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:  # any other one: the file system has no locks
-        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return True
+        _say_that_there_are_none(str(Path(file.name).parent), error.strerror or str(error))
     return False
+
+
+@cache
+def _say_that_there_are_none(folder: str, why: str) -> None:
+    say(f"{folder}: this file system has no locks ({why}): do not start two runs in one folder")
 
 
 def _is_at(path: Path, file: IO[str]) -> bool:

@@ -231,3 +231,11 @@ def test_a_long_plan_reads_each_record_once_for_a_pair(tmp_path: Path) -> None:
     made, _ = cross_prompts([("eng_Latn", "yor_Latn")] * 300, {"eng_Latn": Counted(prompts["eng_Latn"])}, wordings())
     assert len(made["yor_Latn"]) == 300
     assert Counted.seen <= 3 * 300
+
+
+def test_each_pair_of_languages_begins_with_another_question(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Name river {number}.", "parallel_id": str(number)} for number in range(200)]
+    prompts, _ = read_prompts([PromptFile(path=written(tmp_path / "own.jsonl", *rows), language="en")])
+    targets = ["yor_Latn", "swh_Latn", "hin_Deva", "tha_Thai", "rus_Cyrl", "arb_Arab", "zul_Latn", "fin_Latn"]
+    made, _ = cross_prompts([("eng_Latn", code) for code in targets], prompts, wordings())
+    assert len({made[code][0].parallel_id for code in targets}) > 5

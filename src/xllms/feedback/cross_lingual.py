@@ -13,6 +13,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import resources
 from io import StringIO
+from itertools import chain, islice
 from pathlib import Path
 
 import regex
@@ -272,7 +273,10 @@ def _facts(
         if asked is not None:
             fact = record.parallel_id or record.id
             yield {(record.id,), (fact, asked_in, code)}, asked, record.output
-    for record in prompts.get(asked_in, ()):
+    records = prompts.get(asked_in, ())
+    # Each pair begins elsewhere: else all would ask the first few questions.
+    first = int(sha256(f"{asked_in}>{code}".encode()).hexdigest(), 16) % max(1, len(records))
+    for record in chain(islice(records, first, None), islice(records, first)):
         if not record.output and record.instruction_language == asked_in:
             fact = record.parallel_id or record.id
             yield {(fact, code), (fact, asked_in, code)}, record, ""

@@ -30,6 +30,7 @@ FOUNDATION = {
 }
 SHARED = {"metrics", "prompting", "packing", "engines", "models"}
 SEVERAL_STAGES = {
+    "checking",
     "pipeline",
     "cli",
     "cluster",

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from xllms.checking import check
 from xllms.errors import InputError
-from xllms.pipeline import check
 from xllms.recipe import CldrSource, PreferenceLoss, Recipe
 from xllms.recipe_file import describe, load_recipe
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from xllms.checking import check
 from xllms.cluster.calling import Refused
 from xllms.cluster.job import ACTIVE, JobSpec, TaskState, worst
 from xllms.cluster.scheduler import Scheduler, scheduler_of
@@ -23,7 +24,6 @@ from xllms.cluster.site import JOBS, Site
 from xllms.cluster.stages import job_specs
 from xllms.errors import InputError, XllmsError
 from xllms.manifest import MANIFEST, read_json, write_atomic
-from xllms.pipeline import check
 from xllms.recipe import Recipe
 
 FOLDER = "cluster"

@@ -1,7 +1,8 @@
 """What is translated: the sources' records in their own language, dealt out in shards to the languages of the recipe.
 
 The records stay on the disk, in `<code>/seeds.jsonl` of the spool; in memory a record is 16 bytes, its hash and where
-its line begins. A shard says which lines are its own, and whoever works on it reads them.
+its line begins, and up to 64 more for each language that has some of them already. A shard says which lines are its
+own, and whoever works on it reads them.
 """
 
 import json

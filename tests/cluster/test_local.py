@@ -78,3 +78,11 @@ def test_a_later_submission_waits_for_an_earlier_one_and_has_a_recipe_of_its_own
     assert rows(work)["sft"]["state"] == "waiting"
     xllms(work, "status", "run", "--wait")
     assert json.loads((work / "run/sft/manifest.json").read_text())["counts"]["steps"] == 2
+
+
+def test_a_gap_between_stages_is_refused_also_in_a_dry_run(work: Path) -> None:
+    stages = ("--stage", "instructions", "--stage", "dpo")
+    for more in ((), ("--dry-run",)):
+        said = xllms(work, "submit", "recipe.yaml", "--cluster", "local", *stages, *more, code=2)
+        assert "dpo needs feedback, which is neither done nor submitted; add --stage feedback" in said
+    assert not (work / "run/cluster/jobs.json").exists()

@@ -100,6 +100,13 @@ def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
         model_size(str(tmp_path / "none"))
     with pytest.raises(InputError, match="must be above 0"):
         model_size("gemma3-270m", 0)
+    with pytest.raises(InputError, match="must be above 0"):
+        model_size("gemma3-270m", float("inf"))
+    for number, text in enumerate(("{", '{"model_type": "llama"}', "[]")):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "config.json").write_text(text)
+        with pytest.raises(InputError, match="not a configuration"):
+            model_size(str(tmp_path / str(number)))
     strange = saved(tiny_model("gpt-oss"), tmp_path / "strange")
     with pytest.raises(InputError, match=r"architecture gpt_oss .* --parameters"):
         model_size(strange)

@@ -71,6 +71,9 @@ class Runner:
         )
         note["tasks"][task] = {"state": "running", "code": None}
         self._write(job, {**note, "group": process.pid})
+        if self._cancelled(job):  # between the look before and the note of its group
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         for wait, warning in self._patience(note):
             try:
                 return _code(process.wait(wait))

@@ -8,7 +8,7 @@ scripts/ logs/ ended/ starts/ signals/ cancelled/     see `script`
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,15 +128,16 @@ class Submission:
         unanswered = 0
         while True:
             try:
-                if not self.active():
-                    break
+                states = self.states()
                 unanswered = 0
+                if not any(one.state in ACTIVE for tasks in states.values() for one in tasks):
+                    break
             except Refused:
                 unanswered += 1
                 if unanswered >= _PATIENCE:
                     raise
             time.sleep(seconds)
-        for tasks in self.states().values():
+        for tasks in states.values():
             if worst(tasks) != "done":
                 codes = [one.exit_code for one in tasks if one.exit_code]
                 return codes[0] if codes else 1
@@ -155,7 +156,10 @@ class Submission:
 
 def planned(recipe: Recipe, site: Site, stages: Sequence[str], scheduler: Scheduler, place: Place) -> Iterator[str]:
     """The scripts as they would be submitted, with names in place of the ids that are not known yet."""
-    for spec in _open(recipe, job_specs(recipe, site, place.recipe, stages or JOBS)):
+    specs = _open(recipe, job_specs(recipe, site, place.recipe, stages or JOBS))
+    if not (place.folder / _JOBS).exists():  # else only the scheduler knows what is under way
+        _waits_for(recipe, specs, {})
+    for spec in specs:
         yield render(spec, site, place, scheduler, tuple(f"ID_OF_{name}" for name in spec.after))
 
 
@@ -197,7 +201,7 @@ def submit(recipe: Recipe, site: Site, cluster: str, stages: Sequence[str] = ())
                 f"{spec.name} of {run} is submitted already (job {active[spec.name].id}); "
                 f"`xllms cancel {run} --stage {spec.name}` first"
             )
-    waits = _waits_for(recipe, specs[0], active)
+    waits = _waits_for(recipe, specs, active)
     kept = _still_of_use(before, {spec.name for spec in specs}) if before and before.cluster == cluster else []
     _write_files(recipe, specs, place)
     scheduler = scheduler_of(site, place.folder)
@@ -237,22 +241,26 @@ def _open(recipe: Recipe, specs: Sequence[JobSpec]) -> list[JobSpec]:
     return found
 
 
-def _waits_for(recipe: Recipe, first: JobSpec, active: dict[str, Job]) -> tuple[str, ...]:
-    """Ids of jobs submitted earlier that the first job needs.
+def _waits_for(recipe: Recipe, specs: Sequence[JobSpec], active: Mapping[str, Job]) -> dict[str, tuple[str, ...]]:
+    """Name of a job -> ids of jobs submitted earlier that it waits for.
 
     Raises:
-        InputError: the stage before it is neither done nor under way.
+        InputError: what a stage needs is neither done nor under way nor in this submission.
     """
-    at = JOBS.index(first.name)
-    earlier = [active[name].id for name in JOBS[:at] if name in active]
-    if earlier:
-        return (earlier[-1],)
-    needed = "evaluation" if first.name == "report" else JOBS[at - 1]
-    if at and not (recipe.output / needed / MANIFEST).exists():
-        optional = first.name == "evaluation" or (first.name == "dpo" and recipe.dpo.data)
-        if not optional:
-            raise InputError(f"{first.name} needs {needed}, which is neither done nor submitted; add --stage {needed}")
-    return ()
+    names = {spec.name for spec in specs}
+    found: dict[str, tuple[str, ...]] = {}
+    for spec in specs:
+        at = JOBS.index(spec.name)
+        earlier = [active[name].id for name in JOBS[:at] if name in active]
+        needed = JOBS[at - 1] if at else ""
+        there = not at or needed in names or needed in active or (recipe.output / needed / MANIFEST).exists()
+        if not (there or spec.name == "evaluation" or (spec.name == "dpo" and recipe.dpo.data)):
+            raise InputError(f"{spec.name} needs {needed}, which is neither done nor submitted; add --stage {needed}")
+        if earlier and not spec.after:
+            found[spec.name] = (earlier[-1],)
+        elif needed in active:
+            found[spec.name] = (active[needed].id,)
+    return found
 
 
 def _write_files(recipe: Recipe, specs: Sequence[JobSpec], place: Place) -> None:
@@ -273,13 +281,13 @@ def _accept(
     site: Site,
     place: Place,
     scheduler: Scheduler,
-    waits: tuple[str, ...],
+    waits: Mapping[str, tuple[str, ...]],
 ) -> None:
     """Submit all jobs, held; those that were accepted are in `jobs`, also where one is refused."""
     for spec in specs:
         ids = {job.name: job.id for job in jobs}
         script = place.folder / "scripts" / f"{spec.name}.sh"
-        after = tuple(ids[name] for name in spec.after) or (waits if not jobs else ())
+        after = (*(ids[name] for name in spec.after), *waits.get(spec.name, ()))
         write_atomic(script, render(spec, site, place, scheduler, after))
         script.chmod(0o755)
         jobs.append(Job(spec.name, scheduler.submit(script), spec.tasks, round(time.time(), 1)))

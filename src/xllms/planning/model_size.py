@@ -96,14 +96,19 @@ def model_size(name: str, parameters: float | None = None) -> ModelSize:
         InputError: nothing is known of it; says how to give it.
     """
     if parameters is not None:
-        if not parameters > 0:
-            raise InputError(f"--parameters {parameters:g}: must be above 0, such as 7e9")
+        if not 1e5 <= parameters <= 1e14:
+            raise InputError(f"--parameters {parameters:g}: must be above 0, and a number of weights, such as 7e9")
         return _of_total(name, parameters, "--parameters; the shape of the layers is guessed from it")
     if (path := model_file(name, "config.json")) is not None:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        text = config.get("text_config") or config
-        if text.get("model_type") in (*_GATED, "bloom") and not text.get("num_local_experts"):
-            return _of_shape(name, shape_of(text), "the model's config.json")
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            text = config.get("text_config") or config
+            if text.get("model_type") in (*_GATED, "bloom") and not text.get("num_local_experts"):
+                return _of_shape(name, shape_of(text), "the model's config.json")
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise InputError(
+                f"{path}: not a configuration that weights can be counted from ({error!r}); give --parameters N"
+            ) from None
         raise InputError(
             f"{path}: weights of architecture {text.get('model_type')} cannot be counted here; give --parameters N"
         )

@@ -309,6 +309,10 @@ class _Planner:
             )
         if self.recipe.model.quantization == "nf4":
             notes.append("4-bit weights are unpacked at every layer, which takes time that is not counted")
+        notes.append(
+            "not counted: start-up, loading and fetching of the model, checkpoints and a third while it is written, "
+            "queues, attention's own work, keys and values, what short passes lose; memory is that of full passes"
+        )
         if too_long := {name: load.too_long for name, load in self.loads.items() if load.too_long}:
             notes += [
                 f"{name}: {number:,} records of over max_length are left out" for name, number in too_long.items()

@@ -189,7 +189,10 @@ def submit(recipe: Recipe, site: Site, cluster: str, stages: Sequence[str] = ())
         raise InputError(f"{run} has jobs on `{before.cluster}`; wait for them, or `xllms cancel {run}` first")
     place = place_of(run, secrets.token_hex(8))
     if active:  # their scripts look for the token that is there
-        token = (place.folder / "token").read_text(encoding="utf-8").strip()
+        try:
+            token = (place.folder / "token").read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise InputError(f"{place.folder / 'token'}: {error.strerror}; `xllms cancel {run}`, then submit") from None
         taken = len(list(place.folder.glob("recipe-*.yaml")))
         place = Place(place.folder, place.work, token, taken + 1)
     specs = _open(recipe, job_specs(recipe, site, place.recipe, stages or JOBS))

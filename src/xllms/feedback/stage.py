@@ -13,6 +13,7 @@ from xllms.feedback.prompts import read_prompts
 from xllms.feedback.unit import Prompts, Work, candidate_counts, pair_counts, pairs_path, rankings_path, write_unit
 from xllms.feedback.writers import Sampled, Writers
 from xllms.languages import Language, get, resolve
+from xllms.languages.table import some_names
 from xllms.manifest import StageFolder, fingerprint, output_fingerprint, sha256_file
 from xllms.processes import say
 from xllms.progress import Progress
@@ -95,9 +96,8 @@ def run(
                     progress.advance(1, language.name)
     paths = [pairs_path(folder, language) for language in asked]
     counts = {**pair_counts(paths), **planned, **candidate_counts(folder, list(asked)), **left_out, **foreign}
-    if empty := [get(code).name for code, pairs in counts["languages"].items() if not pairs]:
-        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-        say(f"feedback: no pair in {shown}; candidates/ has the answers and what was found of them")
+    if empty := [get(code) for code, pairs in counts["languages"].items() if not pairs]:
+        say(f"feedback: no pair in {some_names(empty)}; candidates/ has the answers and what was found of them")
     stage.finish(counts, [*paths, *(rankings_path(folder, language) for language in asked)])
 
 

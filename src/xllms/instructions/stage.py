@@ -30,6 +30,7 @@ from xllms.instructions.sources import inputs, spool_sources
 from xllms.instructions.spool import REJECTED, Spool, finished_spool, remove_spool
 from xllms.instructions.unit import Origins, write_unit
 from xllms.languages import Language, get
+from xllms.languages.table import some_names
 from xllms.manifest import STARTED, StageFolder, fingerprint, hold, read_json, release
 from xllms.processes import say
 from xllms.progress import Progress
@@ -99,7 +100,7 @@ def run(
         why = ", ".join(f"{reason} {number}" for reason, number in counts["dropped"].items()) or "nothing was drawn"
         raise InputError(f"{folder}: no record is left ({why}); the reasons stand in {folder / REJECTED}")
     if empty := counts["without_records"]:
-        say(f"instructions: no record in {_names([get(code) for code in empty])}; the reasons stand in {REJECTED}/")
+        say(f"instructions: no record in {some_names([get(code) for code in empty])}; the reasons stand in {REJECTED}/")
     write_card(folder, card_facts(settings, counts))
     remove_spool(own.folder)
     stage.finish(counts, [path for split in SPLITS for path in (folder / split).glob("*.jsonl")])
@@ -129,7 +130,7 @@ def _planned(
         own = (finished_spool(beside, identity) if begun else None) or spool_sources(settings, seed, beside, identity)
         units = _units(languages, own)
         if not any(own.records.values()) and not any(has_locale(language.cldr) for language in units):
-            raise InputError(f"{_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
+            raise InputError(f"{some_names(units)}: CLDR has none of these languages; add an `alpaca` source for them")
         cleaner = Cleaner(settings)
         if settings.translation is None:
             return _Plan(own, units, cleaner)
@@ -152,7 +153,9 @@ def _shards(
     planner = Planner(own, settings.shard, folder)
     shards, without = planner.shards(languages, ShardTranslator(settings, crew.translators, None))
     if without:
-        say(f"translation: no translator has {_names([get(code) for code in without])}; nothing is translated there")
+        say(
+            f"translation: no translator has {some_names([get(code) for code in without])}; nothing is translated there"
+        )
     by_language: dict[str, list[Shard]] = {}
     for shard in shards:
         by_language.setdefault(shard.language, []).append(shard)
@@ -238,8 +241,3 @@ def _short(settings: InstructionsSettings, by_language: Mapping[str, Mapping[str
         for code, row in by_language.items()
     }
     return {code: splits for code, splits in short.items() if splits}
-
-
-def _names(languages: Sequence[Language]) -> str:
-    shown = ", ".join(language.name for language in languages[:5])
-    return shown if len(languages) <= 5 else f"{shown} and {len(languages) - 5} more"

@@ -1,4 +1,4 @@
-"""Languages as aligned plain text, for `xllms languages`."""
+"""Languages as plain text: a table for `xllms languages`, names for a message."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -13,6 +13,12 @@ def format_table(languages: Iterable[Language]) -> str:
     rows: list[Sequence[str]] = [HEADER, *(_cells(language) for language in languages)]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(HEADER))]
     return "".join(_line(row, widths) + "\n" for row in rows)
+
+
+def some_names(languages: Sequence[Language], shown: int = 5) -> str:
+    """English names, the first few of many: `Thai, Lao and 3 more`."""
+    names = ", ".join(language.name for language in languages[:shown])
+    return names if len(languages) <= shown else f"{names} and {len(languages) - shown} more"
 
 
 def _cells(language: Language) -> tuple[str, ...]:
